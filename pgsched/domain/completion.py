@@ -1,0 +1,167 @@
+"""What is written for an outcome: the state machine of a running execution, on one screen.
+
+A run ends in one of four ways, each a value; `decide` chooses. It never writes anything and never reads a
+clock: the store carries completions out, fenced. There is no other way out of `running` but a recovery.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
+
+from pgsched.domain.failure import Failure, GiveUp, RetryAt, RetryIn
+from pgsched.domain.outcome import Failed, Finished, Interrupted, Succeeded
+
+if TYPE_CHECKING:
+    from pgsched.domain.execution import Held, NewExecution
+    from pgsched.domain.failure import FailureDecision
+    from pgsched.domain.task import AnyTask
+
+DEFAULT_RETRY = RetryIn(timedelta(minutes=5))
+"""Without a failure handler (db-scheduler's default), and where a schedule is broken."""
+
+ERROR_LIMIT = 2_000
+"""Characters kept of an error's message; its traceback has a limit of its own."""
+
+
+class Delete(NamedTuple):
+    """A one-time execution that succeeded."""
+
+    execution: Held
+    followups: tuple[NewExecution, ...] = ()
+
+
+class Reschedule(NamedTuple):
+    """Due again: at an instant, or so long from now by the database's clock."""
+
+    execution: Held
+    when: datetime | timedelta
+    has_succeeded: bool
+    followups: tuple[NewExecution, ...] = ()
+
+
+class MoveToFailed(NamedTuple):
+    """Retries exhausted: into the side table, with what it failed of."""
+
+    execution: Held
+    error: str
+    traceback: str
+
+
+class Release(NamedTuple):
+    """Handed back as if it had not been picked: due at once, no retry used."""
+
+    execution: Held
+
+
+Completion: TypeAlias = Delete | Reschedule | MoveToFailed | Release
+
+
+class Decided(NamedTuple):
+    """A completion, and what broke in the user's failure handler or schedule on the way to it, if anything."""
+
+    completion: Completion
+    broken: Exception | None = None
+
+
+def decide(finished: Finished, task: AnyTask, *, now: datetime, chance: float) -> Decided:
+    """What to write for a run of `task` that ended at `now`. Never raises, whatever the user's code does."""
+    execution = finished.execution
+    match finished.outcome:
+        case Interrupted():
+            return Decided(Release(execution))
+        case Succeeded():
+            if task.schedule is None:
+                return Decided(Delete(execution, finished.followups))
+            when, broken = _next_time(task, now)
+            return Decided(
+                Reschedule(execution, when, has_succeeded=True, followups=finished.followups),
+                broken,
+            )
+        case Failed() as failed:
+            return _decide_failed(execution, failed, task, now=now, chance=chance)
+        case _:
+            assert_never(finished.outcome)
+
+
+def _decide_failed(
+    execution: Held, failed: Failed, task: AnyTask, *, now: datetime, chance: float
+) -> Decided:
+    failure = Failure(
+        error=failed.error,
+        consecutive_failures=execution.consecutive_failures + 1,
+        execution_time=execution.execution_time,
+        now=now,
+        chance=chance,
+    )
+    decision, broken = _consult(task, failure)
+    match decision:
+        case RetryIn(delay=delay):
+            return Decided(Reschedule(execution, delay, has_succeeded=False), broken)
+        case RetryAt(at=at):
+            return Decided(Reschedule(execution, at, has_succeeded=False), broken)
+        case GiveUp() if task.schedule is None:
+            error = error_line(failed.error)
+            return Decided(MoveToFailed(execution, error, failed.traceback), broken)
+        case GiveUp():
+            when, broken_schedule = _next_time(task, now)
+            return Decided(
+                Reschedule(execution, when, has_succeeded=False), broken or broken_schedule
+            )
+        case _:
+            assert_never(decision)
+
+
+def _consult(task: AnyTask, failure: Failure) -> tuple[FailureDecision, Exception | None]:
+    """The handler's decision. One that raises, or answers something else, counts as no handler (spec §4)."""
+    default: FailureDecision = DEFAULT_RETRY if task.schedule is None else GiveUp()
+    if task.on_failure is None:
+        return default, None
+    try:
+        return _checked(task.on_failure(failure)), None
+    except Exception as broken:  # noqa: BLE001 the user's code
+        return default, broken
+
+
+def _checked(decision: object) -> FailureDecision:
+    match decision:
+        case RetryIn(delay=timedelta()) | GiveUp():
+            return decision
+        case RetryAt(at=datetime() as at) if at.tzinfo is not None:
+            return decision
+        case RetryAt():
+            raise TypeError(f"a failure handler answered {decision!r}: its time needs a zone")
+        case _:
+            raise TypeError(
+                f"a failure handler answered {decision!r}; allowed: RetryIn(timedelta), RetryAt(datetime), GiveUp()"
+            )
+
+
+def _next_time(task: AnyTask, now: datetime) -> tuple[datetime | timedelta, Exception | None]:
+    """The schedule's next time. A broken schedule must neither stop its task for ever nor spin."""
+    assert task.schedule is not None
+    try:
+        return _checked_time(task.schedule.next_time(now)), None
+    except Exception as broken:  # noqa: BLE001 the user's code
+        return DEFAULT_RETRY.delay, broken
+
+
+def _checked_time(coming: object) -> datetime:
+    if not isinstance(coming, datetime) or coming.tzinfo is None:
+        raise TypeError(f"a schedule answered {coming!r}; allowed: a datetime with a zone")
+    return coming
+
+
+def error_line(error: BaseException) -> str:
+    """An error in one bounded line: its type and message."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 the user's __str__
+        message = "(its message can't be shown)"
+    name = type(error).__qualname__
+    return storable(f"{name}: {message}" if message else name)[:ERROR_LIMIT]
+
+
+def storable(text: str) -> str:
+    """Text that Postgres takes: no NUL, no lone surrogates."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,107 @@
+"""What a running task may know and ask.
+
+Holds no connection: what a task schedules is gathered here and written with its completion, in one transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pgsched.domain.request import new_execution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
+
+    from pgsched.domain.execution import Held, NewExecution
+    from pgsched.domain.task import AnyTask
+
+
+class Surroundings(NamedTuple):
+    """What a poller lends to the contexts of all its runs."""
+
+    now: Callable[[], datetime]
+    is_shutting_down: Callable[[], bool]
+    log: Callable[[Held], Any]
+
+
+class ExecutionContext:
+    """One run of one execution, as its task sees it."""
+
+    __slots__ = ("_execution", "_log", "_surroundings", "followups")
+
+    def __init__(self, execution: Held, surroundings: Surroundings) -> None:
+        self._execution = execution
+        self._surroundings = surroundings
+        self._log: Any = None
+        self.followups: list[NewExecution] = []
+
+    @property
+    def task_name(self) -> str:
+        return self._execution.task_name
+
+    @property
+    def task_instance(self) -> str:
+        return self._execution.task_instance
+
+    @property
+    def execution_time(self) -> datetime:
+        """When it was due (aware, UTC)."""
+        return self._execution.execution_time
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first run since the last success, 2 for the first retry, and so on."""
+        return self._execution.consecutive_failures + 1
+
+    @property
+    def consecutive_failures(self) -> int:
+        return self._execution.consecutive_failures
+
+    @property
+    def crashes(self) -> int:
+        """How often in a row a worker died while running it."""
+        return self._execution.crashes
+
+    @property
+    def last_success(self) -> datetime | None:
+        return self._execution.last_success
+
+    @property
+    def last_failure(self) -> datetime | None:
+        return self._execution.last_failure
+
+    @property
+    def fencing_token(self) -> int:
+        """Grows with every pick of this execution: give it to systems that must refuse a superseded run."""
+        return self._execution.version
+
+    @property
+    def is_shutting_down(self) -> bool:
+        """True once the worker has been asked to stop: a long task may end early and be run again later."""
+        return self._surroundings.is_shutting_down()
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger that carries task, instance and attempt."""
+        if self._log is None:
+            self._log = self._surroundings.log(self._execution)
+        return self._log
+
+    def schedule(
+        self,
+        task: str | AnyTask,
+        instance: str,
+        data: object = None,
+        *,
+        at: datetime | None = None,
+        in_: timedelta | None = None,
+        priority: int | None = None,
+    ) -> None:
+        """Schedule another execution, written together with this run's success and not at all if it fails.
+
+        An instance that is already there is left as it is. `in_` counts from this call, by the database's clock.
+        Raises: InvalidData (a ValueError) for bad names, data or times.
+        """
+        when = at if in_ is None else self._surroundings.now() + in_
+        self.followups.append(new_execution(task, instance, data, at=when, priority=priority))

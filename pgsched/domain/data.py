@@ -1,0 +1,90 @@
+"""JSON and the type a task annotates: what is sent is strict JSON, what arrives is checked before a task is called.
+
+Never guesses: data that doesn't fit is an `InvalidData`, which is a failure of that execution alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+from pgsched.errors import InvalidData
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PLAIN_TYPES = frozenset({Any, object, dict, list, str, int, float, bool, type(None)})
+"""Annotations that are hints only: JSON is already made of these, and pydantic (250 ms) need not be loaded."""
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_SHOWN_PROBLEMS = 5
+
+
+def to_json(data: object) -> str | None:
+    """JSON text as RFC 8259 has it; None (no data) stays None.
+
+    Pydantic models and dataclasses are written as the objects they stand for.
+    Raises: InvalidData for NaN, infinities, NUL characters, lone surrogates, and what has no JSON form.
+    """
+    if data is None:
+        return None
+    try:
+        text = json.dumps(
+            data, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain
+        )
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidData("data holds a lone surrogate, which JSON can't carry") from None
+    except RecursionError:
+        raise InvalidData("data is nested too deeply, or holds itself") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidData(f"data is not JSON: {error}") from None
+    if "\\u0000" in text and _NUL.search(text):
+        raise InvalidData("data holds a NUL character, which Postgres can't store")
+    return text
+
+
+def _plain(value: object) -> object:
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        return dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"a {type(value).__qualname__} has no JSON form")
+
+
+def reader_of(annotation: object) -> Callable[[str | None], Any]:
+    """A function from JSON text to what a task's data is annotated with. Raises: InvalidData, when called."""
+    try:
+        is_plain = annotation in PLAIN_TYPES
+    except TypeError:
+        is_plain = False
+    return _read_json if is_plain else _validating(annotation)
+
+
+def _read_json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _validating(annotation: object) -> Callable[[str | None], Any]:
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter: TypeAdapter[Any] = TypeAdapter(cast("Any", annotation))
+
+    def read(text: str | None) -> Any:
+        try:
+            return adapter.validate_json("null" if text is None else text)
+        except ValidationError as error:
+            problems = [
+                f"{'.'.join(map(str, problem['loc'])) or 'data'}: {problem['msg']}"
+                for problem in error.errors(include_url=False, include_input=False)[
+                    :_SHOWN_PROBLEMS
+                ]
+            ]
+            raise InvalidData(
+                "the data does not fit what the task takes", problems=problems
+            ) from None
+
+    return read

@@ -1,0 +1,94 @@
+"""What somebody asks to be scheduled, checked before anything is sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pgsched.domain.data import to_json
+from pgsched.domain.execution import NAME_LIMIT_BYTES, NewExecution
+from pgsched.errors import InvalidData
+
+if TYPE_CHECKING:
+    from pgsched.domain.task import AnyTask
+
+PRIORITIES = range(-(2**31), 2**31)
+LONGEST_WAIT = timedelta(days=366 * 1000)
+
+
+def new_execution(
+    task: str | AnyTask,
+    instance: str,
+    data: object = None,
+    *,
+    at: datetime | None = None,
+    priority: int | None = None,
+) -> NewExecution:
+    """A checked execution whose `data` is JSON text. Raises: InvalidData (a ValueError)."""
+    return NewExecution(
+        checked_name("the task name", name_of(task)),
+        checked_name("the task instance", instance),
+        to_json(data),
+        checked_time(at),
+        checked_priority(priority),
+    )
+
+
+def name_of(task: str | AnyTask) -> str:
+    """The name of a task given as itself or by name."""
+    return task if isinstance(task, str) else task.name
+
+
+def checked_name(what: str, name: object) -> str:
+    """A task name or instance that can be stored. Raises: InvalidData."""
+    if not isinstance(name, str):
+        raise InvalidData(f"{what} must be text, not {name!r}")
+    if not name:
+        raise InvalidData(f"{what} is empty")
+    if "\0" in name:
+        raise InvalidData(f"{what} holds a NUL character")
+    try:
+        size_bytes = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise InvalidData(f"{what} holds a lone surrogate") from None
+    if size_bytes > NAME_LIMIT_BYTES:
+        raise InvalidData(f"{what} is {size_bytes} bytes long; allowed: up to {NAME_LIMIT_BYTES}")
+    return name
+
+
+def checked_time(at: datetime | None) -> datetime | None:
+    """An instant in UTC. Raises: InvalidData for a time without a zone, which would mean another instant elsewhere."""
+    if at is None:
+        return None
+    if not isinstance(at, datetime):
+        raise InvalidData(f"a time must be a datetime, not {at!r}")
+    if at.tzinfo is None or at.utcoffset() is None:
+        raise InvalidData(f"the time {at.isoformat()} has no zone; allowed: an aware datetime")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidData(f"the time {at.isoformat()} is out of range in UTC") from None
+
+
+def checked_delay(delay: timedelta | None) -> timedelta | None:
+    """A wait from now. Raises: InvalidData for a negative one, or one beyond a thousand years."""
+    if delay is None:
+        return None
+    if not isinstance(delay, timedelta):
+        raise InvalidData(f"in_ must be a timedelta, not {delay!r}")
+    if not timedelta(0) <= delay <= LONGEST_WAIT:
+        raise InvalidData(f"in_ must be from 0 to 1,000 years, not {delay}")
+    return delay
+
+
+def checked_priority(priority: int | None) -> int | None:
+    """A priority that the column holds. Raises: InvalidData."""
+    if priority is None:
+        return None
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise InvalidData(f"a priority must be a whole number, not {priority!r}")
+    if priority not in PRIORITIES:
+        raise InvalidData(
+            f"a priority must be from {PRIORITIES[0]} to {PRIORITIES[-1]}, not {priority}"
+        )
+    return priority

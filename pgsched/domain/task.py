@@ -1,0 +1,190 @@
+"""A task: a named function, one-time or recurring. Declaring one registers nothing: the registry finds it by import."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, get_type_hints
+
+from pgsched.domain.context import ExecutionContext
+from pgsched.domain.data import reader_of
+from pgsched.domain.request import checked_name
+
+if TYPE_CHECKING:
+    from pgsched.domain.failure import FailureHandler
+    from pgsched.domain.schedule import Schedule
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ISOLATIONS = ("thread", "process")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(Generic[P, R]):
+    """A function with its name and its rules. Calling a task calls its function, as in a test.
+
+    `schedule` is None for a one-time task. `timeout` bounds one run of an async task; a sync task that
+    overruns is warned about. `isolation` "process" is accepted and runs like "thread" for now.
+    """
+
+    name: str
+    function: Callable[P, R]
+    schedule: Schedule | None = None
+    on_failure: FailureHandler | None = None
+    timeout: timedelta | None = None
+    isolation: str = "thread"
+    is_async: bool = field(default=False, init=False)
+    parameters: tuple[inspect.Parameter, ...] = field(default=(), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        checked_name("the task name", self.name)
+        self._check_options()
+        object.__setattr__(self, "is_async", _is_async(self.function))
+        object.__setattr__(self, "parameters", _parameters(self.name, self.function))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def _check_options(self) -> None:
+        if not callable(self.function):
+            raise TypeError(f"task {self.name!r}: {self.function!r} is not a function")
+        if self.schedule is not None and not callable(getattr(self.schedule, "next_time", None)):
+            raise TypeError(
+                f"task {self.name!r}: {self.schedule!r} is no schedule; "
+                "allowed: Every, Cron, Daily or an object with next_time(after)"
+            )
+        if self.on_failure is not None and not callable(self.on_failure):
+            raise TypeError(
+                f"task {self.name!r}: on_failure must be a failure handler, not {self.on_failure!r}"
+            )
+        if self.timeout is not None and (
+            not isinstance(self.timeout, timedelta) or self.timeout <= timedelta(0)
+        ):
+            raise ValueError(f"task {self.name!r}: timeout must be a positive timedelta")
+        if self.isolation not in ISOLATIONS:
+            raise ValueError(
+                f"task {self.name!r}: isolation must be one of {', '.join(ISOLATIONS)}, not {self.isolation!r}"
+            )
+
+
+def one_time(
+    name: str,
+    *,
+    on_failure: FailureHandler | None = None,
+    timeout: timedelta | None = None,
+    isolation: str = "thread",
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Declare a one-time task: each scheduled instance runs once, and is deleted when it succeeds.
+
+    Raises: TypeError, ValueError for options that can't be used.
+    """
+
+    def declare(function: Callable[P, R]) -> Task[P, R]:
+        return Task(
+            name=name,
+            function=function,
+            on_failure=on_failure,
+            timeout=timeout,
+            isolation=isolation,
+        )
+
+    return declare
+
+
+def recurring(
+    name: str,
+    *,
+    schedule: Schedule,
+    on_failure: FailureHandler | None = None,
+    timeout: timedelta | None = None,
+    isolation: str = "thread",
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Declare a recurring task: scheduled by itself (instance `default`) when a worker that knows it starts.
+
+    Raises: TypeError, ValueError for options that can't be used.
+    """
+
+    def declare(function: Callable[P, R]) -> Task[P, R]:
+        return Task(
+            name=name,
+            function=function,
+            schedule=schedule,
+            on_failure=on_failure,
+            timeout=timeout,
+            isolation=isolation,
+        )
+
+    return declare
+
+
+AnyTask: TypeAlias = "Task[..., Any]"
+Caller = Callable[[str | None, ExecutionContext], Any]
+"""Calls a task's function with what it takes: JSON text and context in, its return (or coroutine) out."""
+
+
+def caller_of(task: AnyTask) -> Caller:
+    """Work out once how `task` is called. Raises: TypeError where its data annotation can't be resolved.
+
+    The caller raises InvalidData for data that doesn't fit, before the function is called.
+    """
+    function = task.function
+    match task.parameters:
+        case ():
+            return lambda _text, _context: function()
+        case (only,) if _is_context(only):
+            return lambda _text, context: function(context)
+        case (data,):
+            read = reader_of(_annotation(task, data))
+            return lambda text, _context: function(read(text))
+        case _:
+            data = task.parameters[0]
+            read_data = reader_of(_annotation(task, data))
+            return lambda text, context: function(read_data(text), context)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    call = getattr(function, "__call__", None)  # noqa: B004 an object whose __call__ is async
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _parameters(name: str, function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    given = inspect.signature(function).parameters.values()
+    taken = tuple(
+        parameter
+        for index, parameter in enumerate(given)
+        if parameter.kind in positional and (parameter.default is parameter.empty or index < 2)
+    )
+    unmet = [p.name for p in given if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if len(taken) > 2 or unmet:
+        raise TypeError(
+            f"task {name!r}: its function takes ({', '.join(p.name for p in given)}); "
+            "allowed: nothing, data, or data and context"
+        )
+    return taken
+
+
+def _is_context(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2] == ExecutionContext.__name__
+    return annotation is ExecutionContext
+
+
+def _annotation(task: AnyTask, parameter: inspect.Parameter) -> object:
+    """What the data is annotated with; that of the context may stay unresolved (imported for typing only)."""
+    if parameter.annotation is parameter.empty:
+        return Any
+    alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    scope = getattr(inspect.unwrap(task.function), "__globals__", {})
+    try:
+        return get_type_hints(alone, globalns=scope)[parameter.name]
+    except Exception as error:
+        raise TypeError(
+            f"task {task.name!r}: the annotation {parameter.annotation!r} of {parameter.name!r} "
+            f"can't be resolved ({error})"
+        ) from error

@@ -1,0 +1,133 @@
+"""What happened, as events: one enum of names, one set-up of structlog.
+
+Facts are fields, never prose. Data and DSNs are never logged. Logs go to stderr, each line in one write, so that the
+lines of several processes do not mix.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+
+class Event(StrEnum):
+    """A noun and what became of it. The reference page is made from this list: each member has its sentence."""
+
+    WORKER_STARTED = "worker.started"
+    """A worker's supervisor is up and forks its processes."""
+    WORKER_STOPPING = "worker.stopping"
+    """A signal asked the worker to stop; `signal` says which, `at_once` whether running tasks may finish."""
+    WORKER_STOPPED = "worker.stopped"
+    """All processes of the worker have ended."""
+    WORKER_GAVE_UP = "worker.gave_up"
+    """Pollers died at every start: somebody must act."""
+    POLLER_STARTED = "poller.started"
+    """A poller process is connected and picks; `pid` is its process."""
+    POLLER_STOPPED = "poller.stopped"
+    """A poller ended in order."""
+    POLLER_DIED = "poller.died"
+    """A poller ended by a signal or an error; it is restarted and what it held is recovered."""
+    POLLER_KILLED = "poller.killed"
+    """A poller did not end within the shutdown timeout and was killed by its supervisor."""
+    POLLER_ORPHANED = "poller.orphaned"
+    """The supervisor of this process is gone: it drains and ends."""
+    HOUSEKEEPER_STARTED = "housekeeper.started"
+    """The process that beats and recovers is up."""
+    HOUSEKEEPER_DIED = "housekeeper.died"
+    """The housekeeper ended unexpectedly; it is restarted."""
+    EXECUTION_COMPLETED = "execution.completed"
+    """A run succeeded and its completion is written."""
+    EXECUTION_FAILED = "execution.failed"
+    """A run failed and will be retried, or waits for its next scheduled time."""
+    EXECUTION_EXHAUSTED = "execution.exhausted"
+    """A run failed, no retries are left: the execution is now a failed execution."""
+    EXECUTION_RELEASED = "execution.released"
+    """An execution was handed back: due at once, no retry used."""
+    EXECUTION_RECOVERED = "execution.recovered"
+    """A dead execution was made due again; `crashes` counts how often in a row."""
+    EXECUTION_BURIED = "execution.buried"
+    """An execution whose workers died too often in a row is now a failed execution."""
+    EXECUTION_OVERRAN = "execution.overran"
+    """A sync task ran longer than its timeout; it can't be stopped, and its outcome counts as it is."""
+    COMPLETION_STALE = "completion.stale"
+    """A result came too late: the execution had been recovered or changed meanwhile. Nothing was written."""
+    COMPLETION_REFUSED = "completion.refused"
+    """The database refused what a completion would write; the run counts as failed instead."""
+    HANDLER_BROKEN = "failure_handler.broken"
+    """A user's failure handler or schedule raised; the default was used."""
+    DATABASE_LOST = "database.lost"
+    """The database can't be reached; running tasks go on, results wait."""
+    DATABASE_REGAINED = "database.regained"
+    """The database answers again."""
+    EMBEDDED_NOT_FOR_PRODUCTION = "embedded.not_for_production"
+    """An embedded Postgres is used: fine for development only."""
+    TASK_SCHEDULED = "task.scheduled"
+    """A recurring task that was not there yet has been scheduled."""
+
+
+class Logger:
+    """A thin front of structlog: an event and its facts."""
+
+    def __init__(self, **facts: Any) -> None:
+        self._log = structlog.get_logger().bind(**facts) if facts else structlog.get_logger()
+
+    def debug(self, event: Event, **facts: Any) -> None:
+        self._log.debug(event.value, **facts)
+
+    def info(self, event: Event, **facts: Any) -> None:
+        self._log.info(event.value, **facts)
+
+    def warning(self, event: Event, **facts: Any) -> None:
+        self._log.warning(event.value, **facts)
+
+    def error(self, event: Event, **facts: Any) -> None:
+        self._log.error(event.value, **facts)
+
+
+def bound_logger(**facts: Any) -> Any:
+    """A structlog logger for user code."""
+    return structlog.get_logger().bind(**facts)
+
+
+def configure_logging(*, json: bool, level: str) -> None:
+    """Send pgsched's events and the standard library's records to stderr, in one form. Call once per process tree."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
+        if json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    errors = structlog.processors.format_exc_info if json else _as_it_is
+    structlog.configure(
+        processors=[*shared, errors, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                errors,
+                renderer,
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=threshold, force=True)
+
+
+def _as_it_is(
+    _logger: Any, _method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    return event

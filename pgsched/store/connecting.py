@@ -1,0 +1,146 @@
+"""Connections, and psycopg's errors in our words: translated here alone, by class and SQLSTATE, never by text.
+
+Never logs, never retries: who waits for a lost database is the worker's to decide.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import conninfo as conninfo_
+from psycopg import errors
+
+from pgsched.errors import DatabaseUnavailable, InvalidData, SchemaMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from datetime import timedelta
+
+CONNECT_TIMEOUT_S = 5
+"""libpq's is "wait for ever"; a person or a supervisor waits for this."""
+
+STALE_SOCKET = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""A half-open connection answers nothing and reports nothing: the kernel gives it up after some 20 to 30 s."""
+
+
+def connect(conninfo: str, *, name: str = "pgsched") -> psycopg.Connection[Any]:
+    """A connection of our own in autocommit mode, its session in UTC. Raises: DatabaseUnavailable."""
+    with translated():
+        connection = psycopg.connect(_completed(conninfo, name), autocommit=True)
+        _in_utc(connection)
+        return connection
+
+
+def connect_worker(
+    conninfo: str, *, name: str, statement_timeout: timedelta
+) -> psycopg.Connection[Any]:
+    """A worker's connection: to a server that takes writes, and with a limit on every statement.
+
+    With several hosts in the DSN libpq looks for the one that is primary now, after a failover too.
+    Raises: DatabaseUnavailable.
+    """
+    with translated():
+        completed = conninfo_.make_conninfo(
+            _completed(conninfo, name),
+            **_unless_given(conninfo, {"target_session_attrs": "read-write"}),
+        )
+        connection = psycopg.connect(completed, autocommit=True)
+        _in_utc(connection)
+        timeout_ms = round(statement_timeout.total_seconds() * 1000)
+        connection.execute("select set_config('statement_timeout', %s, false)", (str(timeout_ms),))
+        return connection
+
+
+@contextmanager
+def connection(conninfo: str) -> Generator[psycopg.Connection[Any]]:
+    """A connection for one errand. Raises: DatabaseUnavailable."""
+    opened = connect(conninfo)
+    try:
+        with translated():
+            yield opened
+    finally:
+        opened.close()
+
+
+async def connect_async(conninfo: str) -> psycopg.AsyncConnection[Any]:
+    """As `connect`, for asyncio. Raises: DatabaseUnavailable."""
+    with translated():
+        connection = await psycopg.AsyncConnection.connect(
+            _completed(conninfo, "pgsched"), autocommit=True
+        )
+        await connection.execute("select set_config('TimeZone', 'UTC', false)")
+        return connection
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Psycopg's errors as ours; those that mean a bug of ours go through as they are."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translation(error) from error
+
+
+def translation(error: psycopg.Error) -> Exception:
+    """Our error for one of psycopg's, or the same where it is a bug of ours."""
+    reason = _first_line(error)
+    match error:
+        case errors.UndefinedTable() | errors.InvalidSchemaName():
+            return SchemaMismatch(_table_of(error), found=None, needed=0)
+        case errors.UndefinedColumn():
+            return DatabaseUnavailable(
+                f"the schema is not the one needed ({reason}): run `pgsched migrate`"
+            )
+        case errors.InsufficientPrivilege():
+            return DatabaseUnavailable(f"the role lacks a right: {reason}")
+        case psycopg.ProgrammingError() if error.sqlstate is None:
+            # libpq quotes the part it can't read, which may hold the password
+            return DatabaseUnavailable(
+                "the DSN can't be read (it is not shown, as it may hold a password)"
+            )
+        case psycopg.DataError() | errors.ProgramLimitExceeded() | errors.StatementTooComplex():
+            return InvalidData(f"the database refused the data: {reason}")
+        case psycopg.OperationalError() | psycopg.InterfaceError():
+            return DatabaseUnavailable(reason)
+        case errors.ReadOnlySqlTransaction() | errors.InFailedSqlTransaction():
+            return DatabaseUnavailable(reason)
+        case _:
+            return error
+
+
+def _completed(conninfo: str, name: str) -> str:
+    defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": name, **STALE_SOCKET}
+    return conninfo_.make_conninfo(conninfo, **_unless_given(conninfo, defaults))
+
+
+def _unless_given(conninfo: str, defaults: dict[str, Any]) -> dict[str, Any]:
+    given = conninfo_.conninfo_to_dict(conninfo)
+    return {key: value for key, value in defaults.items() if key not in given}
+
+
+def _in_utc(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("select set_config('TimeZone', 'UTC', false)")
+
+
+def _first_line(error: psycopg.Error) -> str:
+    primary = error.diag.message_primary
+    if primary:
+        return primary
+    return next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), "no reason given"
+    )
+
+
+def _table_of(error: psycopg.Error) -> str:
+    """The table that the server misses: a field of the error for some, else quoted in its message."""
+    if error.diag.table_name:
+        return error.diag.table_name
+    parts = (error.diag.message_primary or "").split('"')
+    return parts[1] if len(parts) > 1 else "scheduled_tasks"

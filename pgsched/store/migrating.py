@@ -1,0 +1,208 @@
+"""Applies migrations/NNNN_name.sql: in order, once, whoever runs it and however many do so at once.
+
+The version table holds one row a migration. DDL exists in migrations/ alone, but for that table and a schema.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors, sql
+
+from pgsched.errors import DatabaseUnavailable, SchemaMismatch
+from pgsched.store.connecting import translated, translation
+from pgsched.store.statement import Names, composed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.resources.abc import Traversable
+
+LOCK_TIMEOUT = "2s"
+"""A waiting DDL statement makes everybody behind it wait too: better to step back and try again."""
+
+ATTEMPTS = 30
+"""With the pauses between them some 1 to 2 minutes; then somebody holds a lock that a person should look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered SQL file."""
+
+    version: int
+    name: str
+    text: str
+
+
+@cache
+def all_migrations() -> tuple[Migration, ...]:
+    """Every migration that this release ships, in order."""
+    paths = sorted(
+        (path for path in _folder().iterdir() if path.name.endswith(".sql")), key=lambda p: p.name
+    )
+    return tuple(
+        Migration(int(path.name[:4]), path.name[5:-4], path.read_text(encoding="utf-8"))
+        for path in paths
+    )
+
+
+def needed_version() -> int:
+    """The schema version that this release works with."""
+    return all_migrations()[-1].version
+
+
+def migrate(
+    connection: psycopg.Connection[Any],
+    *,
+    table: str = "scheduled_tasks",
+    schema: str | None = None,
+) -> list[Migration]:
+    """Apply what is pending, in one transaction; answers what was applied.
+
+    Raises: SchemaMismatch where the schema is newer than this release; DatabaseUnavailable where locks can't be had.
+    """
+    names = Names(table, schema)
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(random.uniform(0.5, 3.0))  # noqa: S311 the pause between two tries at a lock
+        try:
+            return _apply_pending(connection, names)
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            continue
+        except psycopg.Error as error:
+            raise translation(error) from error
+    raise DatabaseUnavailable(
+        f"the locks for migrating table {table!r} could not be had in {ATTEMPTS} tries: "
+        "look in pg_stat_activity for who holds them, and try again"
+    )
+
+
+def pending(
+    connection: psycopg.Connection[Any],
+    *,
+    table: str = "scheduled_tasks",
+    schema: str | None = None,
+) -> list[Migration]:
+    """What `migrate` would apply. Raises: SchemaMismatch where the schema is newer than this release."""
+    with translated():
+        return _pending(connection, Names(table, schema))
+
+
+def check(
+    connection: psycopg.Connection[Any],
+    *,
+    table: str = "scheduled_tasks",
+    schema: str | None = None,
+) -> None:
+    """Refuse a schema that is not the one this release needs. Raises: SchemaMismatch."""
+    if missing := pending(connection, table=table, schema=schema):
+        found = missing[0].version - 1
+        raise SchemaMismatch(table, found=found or None, needed=needed_version())
+
+
+def script(
+    migrations: Sequence[Migration], *, table: str = "scheduled_tasks", schema: str | None = None
+) -> str:
+    """The SQL of these migrations as a person would run it, the version table included."""
+    names = Names(table, schema)
+    parts = [f"set lock_timeout = '{LOCK_TIMEOUT}';", "begin;", f"{_version_table(names)};"]
+    for migration in migrations:
+        parts += [
+            f"-- {migration.version:04} {migration.name}",
+            _text(migration, names).as_string(None),
+            f"{_record(migration, names).as_string(None)};",
+        ]
+    return "\n\n".join([*parts, "commit;", ""])
+
+
+def _apply_pending(connection: psycopg.Connection[Any], names: Names) -> list[Migration]:
+    with connection.transaction():
+        connection.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
+        _lock(connection, names)
+        _create_schema(connection, names)
+        applied = _pending(connection, names)
+        if applied:
+            connection.execute(_version_table(names).encode())
+        for migration in applied:
+            connection.execute(_text(migration, names))
+            connection.execute(_record(migration, names))
+        return applied
+
+
+def _lock(connection: psycopg.Connection[Any], names: Names) -> None:
+    """One migration at a time; the lock goes with the transaction, so a pooler between us does no harm."""
+    connection.execute(
+        "select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"pgsched.migrate.{names.table}",)
+    )
+
+
+def _create_schema(connection: psycopg.Connection[Any], names: Names) -> None:
+    """Only where it is missing: `create schema if not exists` needs the right to create one even if it is there."""
+    if names.schema is None:
+        return
+    found = connection.execute(
+        "select to_regnamespace(quote_ident(%s))", (names.schema,)
+    ).fetchone()
+    if found is None or found[0] is None:
+        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(names.schema)))
+
+
+def _pending(connection: psycopg.Connection[Any], names: Names) -> list[Migration]:
+    applied = _applied(connection, names)
+    if applied and max(applied) > needed_version():
+        raise SchemaMismatch(names.table, found=max(applied), needed=needed_version())
+    return [migration for migration in all_migrations() if migration.version not in applied]
+
+
+def _applied(connection: psycopg.Connection[Any], names: Names) -> set[int]:
+    table = names.identifiers()["migrations_table"]
+    found = (
+        psycopg
+        .Cursor(connection)
+        .execute("select to_regclass(%s)", (table.as_string(None),))
+        .fetchone()
+    )
+    if found is None or found[0] is None:
+        return set()
+    rows = (
+        psycopg
+        .Cursor(connection)
+        .execute(sql.SQL("select version from {}").format(table))
+        .fetchall()
+    )
+    return {version for (version,) in rows}
+
+
+def _version_table(names: Names) -> str:
+    return composed(
+        "create table if not exists {migrations_table} (\n"
+        "  version    int         primary key,\n"
+        "  name       text        not null,\n"
+        "  applied_at timestamptz not null default now()\n"
+        ")",
+        names.identifiers(),
+    ).as_string(None)
+
+
+def _text(migration: Migration, names: Names) -> sql.Composed:
+    return composed(migration.text.strip(), names.identifiers())
+
+
+def _record(migration: Migration, names: Names) -> sql.Composed:
+    values = {"version": sql.Literal(migration.version), "name": sql.Literal(migration.name)}
+    return composed(
+        "insert into {migrations_table} (version, name) values ({version}, {name})",
+        {**names.identifiers(), **values},
+    )
+
+
+def _folder() -> Traversable:
+    """Inside the wheel beside the package's modules; in a checkout at the top level."""
+    shipped = files("pgsched") / "migrations"
+    return shipped if shipped.is_dir() else Path(__file__).parents[2] / "migrations"

@@ -1,0 +1,67 @@
+"""One worker connection that is opened when it is needed and dropped when it fails.
+
+A failed connection is never used again: after a failover its socket may lead to a server that can't write.
+Never retries: who waits, and how long, is the caller's to decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pgsched.errors import DatabaseUnavailable
+from pgsched.store.connecting import connect_worker, translated
+from pgsched.store.listening import Listener
+from pgsched.store.operation import Operation, drive
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from pgsched.store.statement import Names
+
+T = TypeVar("T")
+
+STATEMENT_TIMEOUT = timedelta(seconds=30)
+"""Every statement of a worker takes milliseconds; one that takes longer than this waits for somebody's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where the table is, and what to call it: all that a process needs to connect, no connection itself."""
+
+    conninfo: str
+    names: Names
+
+    def listen(self, name: str) -> Listener:
+        """A connection that hears notifications. Raises: DatabaseUnavailable."""
+        connection = connect_worker(self.conninfo, name=name, statement_timeout=STATEMENT_TIMEOUT)
+        return Listener(connection, self.names)
+
+
+class Session:
+    """Runs operations on a connection of its own, named `name` in pg_stat_activity."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def run(self, operation: Operation[T], *, is_atomic: bool = False) -> T:
+        """Raises: DatabaseUnavailable, after which the next call connects anew; InvalidData."""
+        if self._connection is None:
+            self._connection = connect_worker(
+                self._database.conninfo, name=self._name, statement_timeout=STATEMENT_TIMEOUT
+            )
+        try:
+            with translated():
+                return drive(self._connection, self._database.names, operation, is_atomic=is_atomic)
+        except DatabaseUnavailable:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop the connection; the next `run` opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

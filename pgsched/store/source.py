@@ -1,0 +1,161 @@
+"""Where a client's connections come from: one of its own, a pool, or the caller's.
+
+Whoever opened a connection closes it. Errors are ours where the connection is ours, and psycopg's where the caller's
+own transaction is at stake: it may want to retry a serialization failure as such.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import psycopg
+
+from pgsched.store.connecting import connect, connect_async, translated
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+SyncConnection: TypeAlias = "psycopg.Connection[Any]"
+AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
+
+
+class Source(Protocol):
+    """Lends a connection for one call."""
+
+    def lent(self) -> AbstractContextManager[SyncConnection]: ...
+
+    def close(self) -> None: ...
+
+
+class AsyncSource(Protocol):
+    """As `Source`, for asyncio."""
+
+    def lent(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
+    async def close(self) -> None: ...
+
+
+def source_of(target: str | SyncConnection | ConnectionPool[Any]) -> Source:
+    """The source that a client's argument stands for. Raises: TypeError."""
+    if isinstance(target, str):
+        return _Own(target)
+    if isinstance(target, psycopg.Connection):
+        return _Callers(target)
+    if hasattr(target, "connection") and not isinstance(target, psycopg.AsyncConnection):
+        return _Pooled(target)
+    raise TypeError(
+        f"{_kind(target)} can't be used; allowed: a conninfo, a psycopg Connection, a ConnectionPool"
+    )
+
+
+def async_source_of(target: str | AsyncConnection | AsyncConnectionPool[Any]) -> AsyncSource:
+    """As `source_of`, for asyncio. Raises: TypeError."""
+    if isinstance(target, str):
+        return _AsyncOwn(target)
+    if isinstance(target, psycopg.AsyncConnection):
+        return _AsyncCallers(target)
+    if hasattr(target, "connection") and not isinstance(target, psycopg.Connection):
+        return _AsyncPooled(target)
+    raise TypeError(
+        f"{_kind(target)} can't be used; allowed: a conninfo, a psycopg AsyncConnection, an AsyncConnectionPool"
+    )
+
+
+def _kind(target: object) -> str:
+    return f"a {type(target).__qualname__}"
+
+
+class _Own:
+    """A connection of our own, opened on first use and again after it broke; one call at a time."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: SyncConnection | None = None
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def lent(self) -> Generator[SyncConnection]:
+        with self._turn, translated():
+            if self._connection is None or self._connection.closed:
+                self._connection = connect(self._conninfo)
+            yield self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+class _Pooled:
+    def __init__(self, pool: ConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    @contextmanager
+    def lent(self) -> Generator[SyncConnection]:
+        with translated(), self._pool.connection() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Not ours."""
+
+
+class _Callers:
+    def __init__(self, connection: SyncConnection) -> None:
+        self._connection = connection
+
+    @contextmanager
+    def lent(self) -> Generator[SyncConnection]:
+        yield self._connection
+
+    def close(self) -> None:
+        """Not ours."""
+
+
+class _AsyncOwn:
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: AsyncConnection | None = None
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncGenerator[AsyncConnection]:
+        async with self._turn:
+            with translated():
+                if self._connection is None or self._connection.closed:
+                    self._connection = await connect_async(self._conninfo)
+                yield self._connection
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+class _AsyncPooled:
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncGenerator[AsyncConnection]:
+        with translated():
+            async with self._pool.connection() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Not ours."""
+
+
+class _AsyncCallers:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncGenerator[AsyncConnection]:
+        yield self._connection
+
+    async def close(self) -> None:
+        """Not ours."""

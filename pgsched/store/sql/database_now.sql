@@ -1,0 +1,2 @@
+-- Promise: the one clock.
+select now()

@@ -1,0 +1,12 @@
+-- Promise: whatever a poller still held when it ended in order, or was ended by its own supervisor, is due
+-- again: no retry used, no crash counted. Only for pollers that are surely gone.
+with changed as (
+  update {table}
+  set picked = false, picked_by = null, last_heartbeat = null, version = version + 1
+  where picked and last_heartbeat is not null and picked_by = %(poller)s
+  returning task_name, task_instance
+),
+notified as (
+  select pg_notify(%(channel)s, extract(epoch from now())::text) from changed limit 1
+)
+select task_name, task_instance, (select count(*) from notified) from changed

@@ -1,0 +1,38 @@
+"""The only room with processes, threads and an event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgsched.config import Settings
+
+
+def run_worker(settings: Settings, conninfo: str) -> int:
+    """Run a worker until it is told to stop; answers its exit status.
+
+    Raises: ConfigError, TaskModuleError, DatabaseUnavailable, SchemaMismatch, all before any task runs.
+    """
+    from pgsched.registry import load_tasks
+    from pgsched.store.session import Database
+    from pgsched.store.statement import Names
+    from pgsched.worker.plan import Plan
+    from pgsched.worker.supervisor import run_plan
+
+    worker = settings.worker
+    names = Names(settings.database.table, settings.database.schema_name)
+    return run_plan(
+        Plan(
+            worker_id=worker.identity,
+            database=Database(conninfo, names),
+            tasks=load_tasks(settings.tasks.modules, settings.folder),
+            processes=worker.processes,
+            concurrency=worker.concurrency,
+            batch_size=worker.batch_size,
+            polling_interval=worker.polling_interval,
+            heartbeat_interval=worker.heartbeat_every,
+            heartbeat_timeout=worker.heartbeat_timeout,
+            shutdown_timeout=worker.shutdown_timeout,
+            max_crashes=worker.max_crashes,
+        )
+    )

@@ -1,0 +1,318 @@
+"""Runs executions: plain functions in threads, async ones on one event loop in a thread of its own.
+
+The one file where threads and the event loop meet. Takes executions, gives back runs with what is to be written for
+them; never touches the database, never raises whatever the user's code does. The loop has its own thread so that a
+task which blocks it delays other async tasks only: picking, completing and stopping go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import threading
+import traceback
+from collections import deque
+from contextvars import Context
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pgsched.domain.completion import decide, storable
+from pgsched.domain.context import ExecutionContext
+from pgsched.domain.outcome import Failed, Finished, Interrupted, Succeeded
+from pgsched.domain.task import caller_of
+from pgsched.worker.clock import monotonic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from pgsched.domain.completion import Decided
+    from pgsched.domain.context import Surroundings
+    from pgsched.domain.execution import Held, RunKey
+    from pgsched.domain.outcome import Outcome
+    from pgsched.domain.task import AnyTask, Caller
+
+TRACEBACK_LIMIT = 16_000
+"""Characters kept of a traceback: its end, where the error is."""
+
+QUICK_RUN_S = 0.001
+GATHERED_RUNS = 50
+"""Runs this quick are reported together, when their slot runs dry or so many are gathered: waking the control thread
+costs more than running them."""
+
+
+class Run(NamedTuple):
+    """A run that ended, and what is to be written for it."""
+
+    finished: Finished
+    decided: Decided
+
+
+class Runner(NamedTuple):
+    """A task and how it is called, worked out once."""
+
+    task: AnyTask
+    call: Caller
+
+
+class _Started(NamedTuple):
+    """An execution in a slot; `at` (monotonic) lies in the future until it starts, and once its overrun is told."""
+
+    execution: Held
+    at: float = math.inf
+
+
+class Executor:
+    """A bounded number of slots; each takes the next waiting execution of its kind as soon as it is free."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, AnyTask],
+        surroundings: Surroundings,
+        *,
+        concurrency: int,
+        report: Callable[[], None],
+    ) -> None:
+        self._runners = {name: Runner(task, caller_of(task)) for name, task in tasks.items()}
+        self._surroundings = surroundings
+        self._report = report
+        self._slots = threading.Lock()
+        self._free = concurrency
+        self._waiting: deque[Held] = deque()
+        self._runs: deque[Run] = deque()
+        self._threads = _Threads(self._run_in_thread, limit=concurrency)
+        self._loop = _LoopThread()
+        self._is_cancelling = False
+        self._running: dict[RunKey, _Started] = {}
+        self._is_reported = False
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._running and not self._waiting
+
+    def submit(self, executions: list[Held]) -> None:
+        """Start them as slots become free, in their order."""
+        with self._slots:
+            self._waiting.extend(executions)
+        self.fill()
+
+    def fill(self) -> None:
+        """Give free slots the next waiting executions, of whatever kind."""
+        with self._slots:
+            starting = [self._waiting.popleft() for _ in range(min(self._free, len(self._waiting)))]
+            self._free -= len(starting)
+            self._running.update((execution.key, _Started(execution)) for execution in starting)
+        asynchronous = []
+        for execution in starting:
+            if self._runners[execution.task_name].task.is_async:
+                asynchronous.append(execution)
+            else:
+                self._threads.give(execution)
+        if asynchronous:
+            self._loop.call(self._start_async, asynchronous)
+
+    def collect(self) -> list[Run]:
+        """The runs that have ended since the last call."""
+        self._is_reported = False
+        return [self._runs.popleft() for _ in range(len(self._runs))]
+
+    def take_waiting(self) -> list[Held]:
+        """Take back what has not started."""
+        with self._slots:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+        return waiting
+
+    def cancel(self) -> None:
+        """Interrupt what can be interrupted: async tasks. A thread can't be: its process must end."""
+        self._is_cancelling = True
+        self._loop.cancel_all()
+
+    def overrunning(self) -> list[Held]:
+        """Sync executions that run longer than their task's timeout, each told once."""
+        now = monotonic()
+        found = []
+        for key, (execution, started_at) in list(self._running.items()):
+            task = self._runners[execution.task_name].task
+            if (
+                task.timeout
+                and not task.is_async
+                and now - started_at > task.timeout.total_seconds()
+            ):
+                self._running[key] = _Started(execution)
+                found.append(execution)
+        return found
+
+    def _next(self, finished: Held, *, is_async: bool) -> Held | None:
+        """The waiting execution that takes over the slot of one that ended; None frees the slot."""
+        with self._slots:
+            del self._running[finished.key]
+            if (
+                self._waiting
+                and self._runners[self._waiting[0].task_name].task.is_async is is_async
+            ):
+                following = self._waiting.popleft()
+                self._running[following.key] = _Started(following)
+                return following
+            self._free += 1
+            return None
+
+    def _report_soon(self) -> None:
+        """Wake the control thread, unless it has been woken and hasn't collected yet."""
+        if not self._is_reported:
+            self._is_reported = True
+            self._report()
+
+    def _end(self, finished: Finished) -> None:
+        task = self._runners[finished.execution.task_name].task
+        now = self._surroundings.now()
+        self._runs.append(Run(finished, decide(finished, task, now=now, chance=random.random())))  # noqa: S311
+
+    # Plain functions, in threads
+
+    def _run_in_thread(self, execution: Held) -> None:
+        following: Held | None = execution
+        while following is not None:
+            current = following
+            finished = Context().run(self._run_sync, current)
+            self._end(finished)
+            following = self._next(current, is_async=False)
+            if (
+                following is None
+                or finished.duration_s > QUICK_RUN_S
+                or len(self._runs) >= GATHERED_RUNS
+            ):
+                self._report_soon()
+
+    def _run_sync(self, execution: Held) -> Finished:
+        runner = self._runners[execution.task_name]
+        context = ExecutionContext(execution, self._surroundings)
+        started_at = self._note_start(execution)
+        lateness_s = self._lateness_s(execution)
+        outcome: Outcome
+        try:
+            runner.call(execution.task_data, context)
+            outcome = Succeeded()
+        except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
+            outcome = Failed(error, _bounded_traceback(error))
+        return Finished(
+            execution, outcome, lateness_s, monotonic() - started_at, tuple(context.followups)
+        )
+
+    # Async functions, on the loop
+
+    def _start_async(self, executions: list[Held]) -> None:
+        for execution in executions:
+            self._loop.start(self._run_on_loop(execution), name=execution.task_name)
+
+    async def _run_on_loop(self, execution: Held) -> None:
+        self._end(await self._run_async(execution))
+        following = self._next(execution, is_async=True)
+        if following is not None:
+            self._loop.start(self._run_on_loop(following), name=following.task_name)
+        self._loop.soon(self._report_soon)
+
+    async def _run_async(self, execution: Held) -> Finished:
+        runner = self._runners[execution.task_name]
+        context = ExecutionContext(execution, self._surroundings)
+        started_at = self._note_start(execution)
+        lateness_s = self._lateness_s(execution)
+        timeout = runner.task.timeout
+        outcome: Outcome
+        try:
+            async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+                await runner.call(execution.task_data, context)
+            outcome = Succeeded()
+        except asyncio.CancelledError as error:
+            outcome = (
+                Interrupted() if self._is_cancelling else Failed(error, _bounded_traceback(error))
+            )
+        except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
+            outcome = Failed(error, _bounded_traceback(error))
+        return Finished(
+            execution, outcome, lateness_s, monotonic() - started_at, tuple(context.followups)
+        )
+
+    def _note_start(self, execution: Held) -> float:
+        started_at = monotonic()
+        self._running[execution.key] = _Started(execution, started_at)
+        return started_at
+
+    def _lateness_s(self, execution: Held) -> float:
+        return (self._surroundings.now() - execution.execution_time).total_seconds()
+
+
+class _Threads:
+    """Threads made as more executions run at once than there are threads, up to one a slot."""
+
+    def __init__(self, run: Callable[[Held], None], *, limit: int) -> None:
+        self._run = run
+        self._limit = limit
+        self._given: SimpleQueue[Held] = SimpleQueue()
+        self._counting = threading.Lock()
+        self._outstanding = 0
+        self._made = 0
+
+    def give(self, execution: Held) -> None:
+        """Run it on a thread; from any thread."""
+        with self._counting:
+            self._outstanding += 1
+            is_short = self._made < min(self._outstanding, self._limit)
+            self._made += is_short
+        if is_short:
+            threading.Thread(
+                target=self._work, name=f"pgsched-task-{self._made}", daemon=True
+            ).start()
+        self._given.put(execution)
+
+    def _work(self) -> None:
+        while True:
+            self._run(self._given.get())
+            with self._counting:
+                self._outstanding -= 1
+
+
+class _LoopThread:
+    """The event loop of async tasks, started when the first one comes."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def call(self, function: Callable[[list[Held]], None], executions: list[Held]) -> None:
+        """Have the loop call it; from any thread."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(
+                target=self._loop.run_forever, name="pgsched-loop", daemon=True
+            ).start()
+        self._loop.call_soon_threadsafe(function, executions)
+
+    def start(self, run: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Make a task of a coroutine; on the loop's thread."""
+        assert self._loop is not None
+        task = self._loop.create_task(run, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call it when the runs that are ready now have ended; on the loop's thread."""
+        assert self._loop is not None
+        self._loop.call_soon(function)
+
+    def cancel_all(self) -> None:
+        """Cancel every task; from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in list(self._tasks)])
+
+
+def _bounded_traceback(error: BaseException) -> str:
+    """The traceback as text from the user's function on: our own frames help nobody."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("pgsched."):
+        trace = trace.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
+    except Exception:  # noqa: BLE001 the user's __str__
+        text = f"{type(error).__qualname__} (its traceback can't be shown)"
+    return storable(text[-TRACEBACK_LIMIT:])

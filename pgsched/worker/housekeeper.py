@@ -1,0 +1,310 @@
+"""Beats for what this worker's pollers hold, recovers what is dead, and hears notifications for all of them.
+
+A process of its own beside the pollers (decisions/001): a task that holds the GIL, blocks an event loop or kills its
+process can't stop it. Runs no user code. It must not beat for a poller that is itself gone or stopped, or a frozen
+one would look alive for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgsched.errors import DatabaseUnavailable
+from pgsched.log import Event, Logger
+from pgsched.store.liveness import BATCH, beat, recover_dead, recover_of, release_of, server_uptime
+from pgsched.store.session import Session
+from pgsched.worker.clock import monotonic
+from pgsched.worker.outage import Outage
+from pgsched.worker.process import EXIT_OK, Signals
+from pgsched.worker.wakeup import DUE, drained, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
+    from pgsched.store.listening import Listener
+    from pgsched.store.liveness import Recovered
+    from pgsched.worker.plan import Plan
+
+LONGEST_SWEEP_S = 15.0
+"""A dead execution is found this long after its heartbeat timeout, at worst."""
+
+PROBE_S = 30.0
+"""How often a silent listening connection is asked whether it is still there."""
+
+YOUNG_SERVER_S = 60.0
+SETTLING_S = 5.0
+"""After an outage every live worker beats as soon as it is back; until then nobody may be called dead."""
+
+LAST_WORDS_S = 5.0
+"""How long recoveries may still be tried when the worker ends."""
+
+
+class Member(NamedTuple):
+    """A poller of this worker, as the supervisor knows it."""
+
+    identity: str
+    pid: int
+
+
+class Ended(NamedTuple):
+    """A poller that is gone: died (its executions collect a crash), or was ended in order (they don't)."""
+
+    identity: str
+    has_died: bool
+
+
+class Roster(NamedTuple):
+    """Who is there, and whose executions are still to be handed on: the supervisor's word, replaced whole."""
+
+    members: tuple[Member, ...] = ()
+    ended: tuple[Ended, ...] = ()
+
+    def written(self) -> bytes:
+        return (json.dumps([self.members, self.ended]) + "\n").encode()
+
+    @classmethod
+    def read(cls, line: bytes) -> Roster:
+        members, ended = json.loads(line)
+        return cls(
+            tuple(Member(*member) for member in members), tuple(Ended(*each) for each in ended)
+        )
+
+
+class Timer:
+    """Comes round every so many seconds, the first time at once."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._next_at = 0.0
+
+    @property
+    def wait_s(self) -> float:
+        return max(0.0, self._next_at - monotonic())
+
+    def restart(self, wait_s: float | None = None) -> None:
+        """Round again, a little early at random: many workers do not move in step."""
+        wait_s = self._every_s * random.uniform(0.9, 1.0) if wait_s is None else wait_s  # noqa: S311
+        self._next_at = monotonic() + wait_s
+
+
+class Housekeeper:
+    """The loop of one worker's housekeeper."""
+
+    def __init__(
+        self, plan: Plan, *, orders: int, wake_pipes: Sequence[int], roster: Roster
+    ) -> None:
+        self._plan = plan
+        self._orders: int | None = orders
+        self._unread = b""
+        self._wake_pipes = wake_pipes
+        self._roster = roster
+        self._handed_on: set[str] = set()
+        self._log = Logger()
+        # It ends when its supervisor says so, after the last poller: a signal to the whole group must not end it.
+        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+        self._signals = Signals((), ignored=ignored)
+        self._session = Session(plan.database, f"pgsched {plan.worker_id}/housekeeper")
+        self._listener: Listener | None = None
+        self._outage = Outage(self._log)
+        interval_s = plan.heartbeat_interval.total_seconds()
+        self._beat = Timer(interval_s)
+        self._sweep = Timer(min(interval_s, LONGEST_SWEEP_S))
+        self._probe = Timer(PROBE_S)
+        self._has_seen_server = False
+        self._gives_up_at = float("inf")
+
+    def run(self) -> int:
+        """Run until the supervisor has closed the orders and nothing is left to hand on."""
+        self._log.info(Event.HOUSEKEEPER_STARTED, pid=os.getpid())
+        while not self._is_done():
+            self._wait()
+            if not self._outage.wait_s:
+                self._talk()
+        return EXIT_OK
+
+    def _is_done(self) -> bool:
+        if self._orders is not None:
+            return False
+        return monotonic() > self._gives_up_at or not (self._living() or self._to_hand_on())
+
+    def _wait(self) -> None:
+        ends = [] if self._orders is None else [self._orders]
+        if self._listener is not None:
+            ends.append(self._listener.fileno())
+        ready = readable(ends, self._wait_s())
+        if self._orders in ready:
+            self._take_orders()
+
+    def _wait_s(self) -> float:
+        if self._outage.is_on:
+            return self._outage.wait_s
+        waits = [self._beat.wait_s, self._sweep.wait_s, self._probe.wait_s]
+        if self._orders is None or self._to_hand_on():
+            waits.append(0.1)
+        return min(waits)
+
+    def _take_orders(self) -> None:
+        assert self._orders is not None
+        try:
+            self._unread += drained(self._orders)
+        except EOFError:
+            self._end()
+            return
+        *lines, self._unread = self._unread.split(b"\n")
+        if lines:
+            self._roster = Roster.read(lines[-1])
+            self._handed_on &= {each.identity for each in self._roster.ended}
+
+    def _end(self) -> None:
+        """No more orders: the supervisor is done, or gone. Pollers that outlive it are beaten for while they drain,
+        and count as ended in order.
+        """
+        self._orders = None
+        drain_s = self._plan.shutdown_timeout.total_seconds() if self._living() else 0.0
+        self._gives_up_at = monotonic() + drain_s + LAST_WORDS_S
+        orphans = tuple(Ended(member.identity, has_died=False) for member in self._roster.members)
+        self._roster = self._roster._replace(ended=self._roster.ended + orphans)
+
+    def _talk(self) -> None:
+        try:
+            self._hear()
+            self._hand_on()
+            self._when_due(self._beat, self._beat_for_living)
+            self._when_due(self._sweep, self._recover_dead)
+        except DatabaseUnavailable as error:
+            self._close()
+            self._outage.note_lost(error)
+        else:
+            lost_s = self._outage.note_answered()
+            if lost_s:
+                # Everybody was silent for as long: who is alive shows after one interval of beats at the latest.
+                self._sweep.restart(max(SETTLING_S, self._plan.heartbeat_interval.total_seconds()))
+
+    def _when_due(self, timer: Timer, work: Callable[[], None]) -> None:
+        if not timer.wait_s:
+            work()
+            timer.restart()
+
+    # Notifications
+
+    def _hear(self) -> None:
+        if self._listener is None:
+            self._listener = self._plan.database.listen(f"pgsched {self._plan.worker_id}/listener")
+            self._probe.restart()
+            self._beat.restart(0.0)
+            self._wake_pollers(0.0)  # what was notified before is lost
+        due = self._listener.hear()
+        if due is not None:
+            self._wake_pollers(due)
+        self._when_due(self._probe, self._listener.probe)
+
+    def _wake_pollers(self, due: float) -> None:
+        for pipe in self._wake_pipes:
+            with suppress(BlockingIOError):  # it has plenty to wake up for
+                os.write(pipe, DUE.pack(due))
+
+    # Beats and recoveries
+
+    def _living(self) -> list[Member]:
+        return [member for member in self._roster.members if is_moving(member.pid)]
+
+    def _beat_for_living(self) -> None:
+        if living := self._living():
+            self._session.run(beat([member.identity for member in living]))
+
+    def _to_hand_on(self) -> list[Ended]:
+        living = {member.identity for member in self._living()}
+        return [
+            each
+            for each in self._roster.ended
+            if each.identity not in self._handed_on and each.identity not in living
+        ]
+
+    def _hand_on(self) -> None:
+        """What ended pollers held is due again: at once, not after the heartbeat timeout."""
+        names = self._plan.database.names
+        for ended in self._to_hand_on():
+            if ended.has_died:
+                found = self._session.run(
+                    recover_of(names, ended.identity, max_crashes=self._plan.max_crashes)
+                )
+                self._log_recovered(found, reason="poller died")
+                if len(found) == BATCH:
+                    continue
+            else:
+                released = self._session.run(release_of(names, ended.identity))
+                if released:
+                    self._log.info(
+                        Event.EXECUTION_RELEASED, poller=ended.identity, executions=released
+                    )
+            self._handed_on.add(ended.identity)
+
+    def _recover_dead(self) -> None:
+        if not self._has_seen_server and self._is_server_young():
+            self._sweep.restart(SETTLING_S)
+            return
+        timeout: timedelta = self._plan.heartbeat_timeout
+        found: list[Recovered] | None = None
+        while found is None or len(found) == BATCH:
+            found = self._session.run(
+                recover_dead(
+                    self._plan.database.names,
+                    list(self._plan.tasks),
+                    timeout=timeout,
+                    max_crashes=self._plan.max_crashes,
+                )
+            )
+            self._log_recovered(found, reason="heartbeat stopped")
+
+    def _is_server_young(self) -> bool:
+        """A server that has just started may have been away for long: others must have time to beat first."""
+        self._has_seen_server = True
+        return self._session.run(server_uptime()).total_seconds() < YOUNG_SERVER_S
+
+    def _log_recovered(self, found: list[Recovered], *, reason: str) -> None:
+        for each in found:
+            facts = {
+                "task": each.task_name,
+                "instance": each.task_instance,
+                "crashes": each.crashes,
+            }
+            facts |= {"poller": each.poller, "reason": reason}
+            if each.is_buried:
+                self._log.error(Event.EXECUTION_BURIED, **facts)
+            else:
+                self._log.warning(Event.EXECUTION_RECOVERED, **facts)
+
+    def _close(self) -> None:
+        self._session.close()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+
+def is_moving(pid: int) -> bool:
+    """Whether a process exists and isn't stopped (SIGSTOP, a debugger) or dead and unburied.
+
+    Without /proc, only whether it exists.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return not Path("/proc/self/stat").exists() and _exists(pid)
+    return stat.rpartition(")")[2].split()[0] not in {"T", "t", "Z", "X"}
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,30 @@
+"""What a worker is to do: frozen values alone, made before the first fork and shared by every process after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from pgsched.domain.task import AnyTask
+    from pgsched.store.session import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The configuration of one worker, its tasks, and where its database is."""
+
+    worker_id: str
+    database: Database
+    tasks: Mapping[str, AnyTask]
+    processes: int
+    concurrency: int
+    batch_size: int
+    polling_interval: timedelta
+    heartbeat_interval: timedelta
+    heartbeat_timeout: timedelta
+    shutdown_timeout: timedelta
+    max_crashes: int

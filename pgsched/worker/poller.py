@@ -1,0 +1,225 @@
+"""One poller process: wait, pick, hand on, write. Builds its parts once, in `main`.
+
+Its main thread only waits and talks to the database; tasks run in the executor's threads. Never beats, never
+recovers: the housekeeper does, so that no task can keep it from doing so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from pgsched.domain.context import Surroundings
+from pgsched.errors import DatabaseUnavailable
+from pgsched.log import Event, Logger, bound_logger
+from pgsched.store.completing import Writer
+from pgsched.store.picking import next_due, pick
+from pgsched.store.session import Session
+from pgsched.worker.clock import Clock, monotonic
+from pgsched.worker.completer import Completer
+from pgsched.worker.executor import Executor
+from pgsched.worker.held import Holding
+from pgsched.worker.outage import Outage
+from pgsched.worker.process import AT_ONCE, DRAIN, EXIT_AT_ONCE, EXIT_OK, Signals
+from pgsched.worker.wakeup import Bell, Wakeup, readable
+
+if TYPE_CHECKING:
+    from pgsched.domain.execution import Held
+    from pgsched.worker.plan import Plan
+
+CANCEL_GRACE_S = 1.0
+"""How long cancelled async tasks have for their `finally` clauses."""
+
+OVERRUN_CHECK_S = 1.0
+
+
+class Stage(IntEnum):
+    """Forward only."""
+
+    RUNNING = 0
+    DRAINING = 1
+    CANCELLING = 2
+    STOPPED = 3
+
+
+class Poller:
+    """The control loop of one poller."""
+
+    def __init__(
+        self, plan: Plan, identity: str, *, wake_pipe: int, lifeline: int, ready: int
+    ) -> None:
+        self._plan = plan
+        self._identity = identity
+        self._ends = {"wake": wake_pipe, "lifeline": lifeline}
+        self._ready = ready
+        self._is_ready = False
+        self._log = Logger(poller=identity)
+        # Ctrl-C goes to the whole foreground group; the supervisor alone decides what it means.
+        self._signals = Signals((DRAIN, AT_ONCE), ignored=(signal.SIGINT,))
+        self._stage = Stage.RUNNING
+        self._stage_ends_at = float("inf")
+        self._status = EXIT_OK
+        self._clock = Clock()
+        self._session = Session(plan.database, f"pgsched {identity}")
+        self._outage = Outage(self._log)
+        self._wakeup = Wakeup(self._clock, polling_interval_s=plan.polling_interval.total_seconds())
+        self._holding = Holding(concurrency=plan.concurrency, batch_size=plan.batch_size)
+        self._finished = Bell()
+        self._executor = Executor(
+            plan.tasks,
+            Surroundings(self._clock.now, self._is_shutting_down, self._bound_log),
+            concurrency=plan.concurrency,
+            report=self._finished.ring,
+        )
+        self._completer = Completer(
+            self._session,
+            plan.database.names,
+            Writer(identity, plan.polling_interval),
+            tasks=plan.tasks,
+            now=self._clock.now,
+            log=self._log,
+        )
+
+    def run(self) -> int:
+        """Run until drained or told to leave; answers the exit status."""
+        while self._stage is not Stage.STOPPED:
+            self._wait()
+            self._take_finished()
+            if not self._outage.wait_s:
+                self._talk()
+            self._advance()
+        self._session.close()
+        self._log.info(Event.POLLER_STOPPED, pid=os.getpid(), held=len(self._holding))
+        return self._status
+
+    # What there is to wait for
+
+    def _wait(self) -> None:
+        ends = [self._finished.fileno(), self._signals.bell.fileno(), *self._ends.values()]
+        ready = readable(ends, self._wait_s())
+        if self._finished.fileno() in ready:
+            self._finished.hush()
+        for received in self._signals.received():
+            self._obey(received)
+        if self._ends.get("wake") in ready:
+            self._wakeup.hear(self._ends["wake"])
+        if self._ends.get("lifeline") in ready:
+            del self._ends["lifeline"]
+            self._log.warning(Event.POLLER_ORPHANED, pid=os.getpid())
+            self._drain()
+
+    def _wait_s(self) -> float:
+        """Until the database is tried again, the next look, or the end of a stage: whatever comes first."""
+        waits = [self._stage_ends_at - monotonic()]
+        if self._outage.is_on:
+            waits.append(self._outage.wait_s)
+        elif self._completer:
+            waits.append(0.0)
+        if self._is_picking and not self._outage.is_on and self._holding.room > 0:
+            waits.append(self._wakeup.wait_s)
+        if self._holding:
+            waits.append(OVERRUN_CHECK_S)
+        return max(0.0, min(waits))
+
+    def _obey(self, received: signal.Signals) -> None:
+        if received is AT_ONCE:
+            self._status = EXIT_AT_ONCE
+            self._drain()
+            self._stage_ends_at = monotonic()
+            self._stage = Stage.CANCELLING
+        else:
+            self._drain()
+
+    # What it does
+
+    def _take_finished(self) -> None:
+        runs = self._executor.collect()
+        for run in runs:
+            self._holding.note_run(run.finished.duration_s)
+        self._completer.add(runs)
+        self._executor.fill()
+        for execution in self._executor.overrunning():
+            self._log.warning(
+                Event.EXECUTION_OVERRAN, task=execution.task_name, instance=execution.task_instance
+            )
+
+    def _talk(self) -> None:
+        try:
+            self._write()
+            if self._is_picking and self._wakeup.is_time and self._holding.room > 0:
+                self._pick()
+        except DatabaseUnavailable as error:
+            self._outage.note_lost(error)
+        else:
+            self._note_connected()
+
+    def _write(self) -> None:
+        while self._completer:
+            for run in self._completer.write():
+                self._holding.let_go(run.finished.execution)
+
+    def _pick(self) -> None:
+        wanted = self._holding.room
+        picked = self._session.run(pick(self._identity, list(self._plan.tasks), limit=wanted))
+        self._clock.observe(picked.at)
+        self._holding.add(picked.executions)
+        self._executor.submit(picked.executions)
+        if len(picked.executions) < wanted:
+            wait = self._session.run(next_due(picked.at))
+            self._wakeup.look_in(None if wait is None else wait.total_seconds())
+
+    def _note_connected(self) -> None:
+        if self._outage.note_answered():
+            self._wakeup.look_now()
+        if not self._is_ready:
+            self._is_ready = True
+            os.write(self._ready, b"\0")
+            self._log.info(Event.POLLER_STARTED, pid=os.getpid())
+
+    # How it ends
+
+    @property
+    def _is_picking(self) -> bool:
+        return self._stage is Stage.RUNNING
+
+    def _is_shutting_down(self) -> bool:
+        return self._stage is not Stage.RUNNING
+
+    def _drain(self) -> None:
+        if self._stage is Stage.RUNNING:
+            self._stage = Stage.DRAINING
+            self._stage_ends_at = monotonic() + self._plan.shutdown_timeout.total_seconds()
+            self._completer.release(self._executor.take_waiting())
+
+    def _advance(self) -> None:
+        """On to the next stage, when this one's work is done or its time is over.
+
+        What still runs then is left picked: only when this process is gone can it be handed back without two running
+        at a time, and the housekeeper does that as soon as the supervisor has seen it go.
+        """
+        if self._stage is Stage.RUNNING:
+            return
+        if self._executor.is_idle and not self._completer and not self._has_uncollected():
+            self._stage = Stage.STOPPED
+        elif monotonic() < self._stage_ends_at:
+            return
+        elif self._stage is Stage.DRAINING:
+            self._stage = Stage.CANCELLING
+            self._stage_ends_at = monotonic() + CANCEL_GRACE_S
+            self._executor.cancel()
+        else:
+            self._stage = Stage.STOPPED
+
+    def _has_uncollected(self) -> bool:
+        runs = self._executor.collect()
+        self._completer.add(runs)
+        return bool(runs)
+
+    def _bound_log(self, execution: Held) -> object:
+        return bound_logger(
+            task=execution.task_name,
+            instance=execution.task_instance,
+            attempt=execution.consecutive_failures + 1,
+        )

@@ -1,0 +1,101 @@
+"""Before the first poller: is the database there, is its schema ours, are the recurring tasks scheduled?
+
+Runs in a process of its own, since the supervisor must never hold a connection; tells it what is wrong as one JSON
+object on a pipe, nothing where all is well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from pgsched.domain.execution import RECURRING_INSTANCE, NewExecution
+from pgsched.domain.request import new_execution
+from pgsched.errors import DatabaseUnavailable, SchemaMismatch, TaskModuleError
+from pgsched.log import Event, Logger
+from pgsched.store.connecting import connection
+from pgsched.store.migrating import check
+from pgsched.store.operation import drive
+from pgsched.store.picking import database_now
+from pgsched.store.scheduling import schedule
+from pgsched.worker.process import EXIT_OK, Pipe, fork
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pgsched.domain.task import AnyTask
+    from pgsched.worker.plan import Plan
+
+
+def preflight(plan: Plan) -> None:
+    """Raises: DatabaseUnavailable, SchemaMismatch, TaskModuleError (a schedule that can't say its first time)."""
+    found = Pipe(*os.pipe())
+    pid = fork("pgsched: preflight", lambda: _child(plan, found), closing=(found.reading,))
+    os.close(found.writing)
+    with os.fdopen(found.reading, encoding="utf-8") as reading:
+        told = reading.read()
+    _, status = os.waitpid(pid, 0)
+    if told:
+        raise _error(plan, json.loads(told))
+    if status:
+        raise DatabaseUnavailable("the preflight process died before it could tell why")
+
+
+def _child(plan: Plan, found: Pipe) -> int:
+    problem: dict[str, Any] | None = None
+    try:
+        _check_and_schedule(plan)
+    except SchemaMismatch as error:
+        problem = {"kind": "schema", "found": error.found, "needed": error.needed}
+    except DatabaseUnavailable as error:
+        problem = {"kind": "database", "reason": error.reason}
+    except TaskModuleError as error:
+        problem = {"kind": "module", "module": error.module, "problem": error.problem}
+    if problem:
+        os.write(found.writing, json.dumps(problem).encode())
+    return EXIT_OK
+
+
+def _error(plan: Plan, problem: dict[str, Any]) -> Exception:
+    match problem["kind"]:
+        case "schema":
+            table = plan.database.names.table
+            return SchemaMismatch(table, found=problem["found"], needed=problem["needed"])
+        case "module":
+            return TaskModuleError(problem["module"], problem["problem"])
+        case _:
+            return DatabaseUnavailable(problem["reason"])
+
+
+def _check_and_schedule(plan: Plan) -> None:
+    names = plan.database.names
+    with connection(plan.database.conninfo) as opened:
+        check(opened, table=names.table, schema=names.schema)
+        now = drive(opened, names, database_now(), is_atomic=False)
+        for task in plan.tasks.values():
+            if task.schedule is None:
+                continue
+            first = new_execution(task, RECURRING_INSTANCE, at=_first_time(task, now))
+            _schedule(plan, opened, first)
+
+
+def _schedule(plan: Plan, opened: Any, first: NewExecution) -> None:
+    names = plan.database.names
+    if drive(opened, names, schedule(names, [first]), is_atomic=False):
+        Logger().info(
+            Event.TASK_SCHEDULED, task=first.task, instance=first.instance, at=str(first.at)
+        )
+
+
+def _first_time(task: AnyTask, now: datetime) -> datetime:
+    """A schedule may say when its first run is (`Every`: at once); otherwise it is its next time from now."""
+    assert task.schedule is not None
+    first_time = getattr(task.schedule, "first_time", task.schedule.next_time)
+    try:
+        return first_time(now)
+    except Exception as error:  # the user's schedule
+        module = task.function.__module__
+        raise TaskModuleError(
+            module, f"the schedule of task {task.name!r} failed: {error}"
+        ) from error

@@ -1,0 +1,97 @@
+"""What every forked process of a worker is given and does first.
+
+A child leaves by `os._exit`: it must never run the parent's clean-up, and a task that hangs must not keep it alive.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from setproctitle import setproctitle
+
+from pgsched.worker.wakeup import Bell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXIT_OK = 0
+EXIT_AT_ONCE = 1
+EXIT_BUG = 70
+
+DRAIN = signal.SIGTERM
+"""From the supervisor (or an operator) to a poller: stop picking, let running tasks end."""
+
+AT_ONCE = signal.SIGQUIT
+"""To a poller: write what is finished and leave."""
+
+
+class Pipe(NamedTuple):
+    """Two non-blocking ends."""
+
+    reading: int
+    writing: int
+
+    def close(self) -> None:
+        os.close(self.reading)
+        os.close(self.writing)
+
+
+def new_pipe() -> Pipe:
+    pipe = Pipe(*os.pipe())
+    for end in pipe:
+        os.set_blocking(end, False)
+    return pipe
+
+
+class Signals:
+    """Takes note of signals and rings a bell; whoever waits on the bell acts."""
+
+    def __init__(
+        self, noted: tuple[signal.Signals, ...], ignored: tuple[signal.Signals, ...] = ()
+    ) -> None:
+        self.bell = Bell()
+        self._received: list[signal.Signals] = []
+        for number in noted:
+            signal.signal(number, self._note)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(self.bell.ringing_end, warn_on_full_buffer=False)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self._received.append(signal.Signals(number))
+
+    def received(self) -> list[signal.Signals]:
+        """Those that came since the last call, in order."""
+        self.bell.hush()
+        received, self._received = self._received, []
+        return received
+
+
+def fork(title: str, main: Callable[[], int], *, closing: tuple[int, ...] = ()) -> int:
+    """Run `main` in a forked process and leave with what it answers; answers the process id to the parent.
+
+    `closing` are descriptors that the child must not keep: the other end of a pipe is told of a death only when the
+    last copy is gone.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    status = EXIT_BUG
+    try:
+        signal.set_wakeup_fd(-1)
+        for end in closing:
+            os.close(end)
+        setproctitle(title)
+        status = main()
+    except BaseException:  # noqa: BLE001 a child must not return into its parent's code
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # whoever read it is gone
+                stream.flush()
+        os._exit(status)

@@ -1,0 +1,322 @@
+"""The parent of a worker's processes: forks, watches, restarts, passes signals on.
+
+Holds no connection, ever, so that each later fork is as clean as the first; never sees an execution. What pollers
+leave behind when they die is handed on by the housekeeper, to which it keeps telling who is there.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from setproctitle import setproctitle
+
+from pgsched.log import Event, Logger
+from pgsched.worker.clock import monotonic
+from pgsched.worker.housekeeper import Ended, Housekeeper, Member, Roster
+from pgsched.worker.poller import Poller
+from pgsched.worker.preflight import preflight
+from pgsched.worker.process import (
+    AT_ONCE,
+    DRAIN,
+    EXIT_AT_ONCE,
+    EXIT_OK,
+    Pipe,
+    Signals,
+    fork,
+    new_pipe,
+)
+from pgsched.worker.wakeup import drained, readable
+
+if TYPE_CHECKING:
+    from pgsched.worker.plan import Plan
+
+EXIT_GAVE_UP = 1
+
+PAUSES_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
+"""Before a poller's first, second, … restart in a row."""
+
+HEALTHY_S = 10.0
+"""A poller that lived this long starts its pauses anew when it dies."""
+
+UNREADY_DEATHS_LIMIT = 5
+"""So many deaths in a row before the poller was even connected: it will not get better by itself."""
+
+SAME_REQUEST_S = 0.1
+"""Signals this close together are one request: `timeout` signals the process and then its whole group."""
+
+KILL_GRACE_S = 5.0
+"""Beyond the shutdown timeout: a poller whose main thread still moves leaves by itself well before."""
+
+HOUSEKEEPER_GRACE_S = 7.0
+REMEMBERED_ENDS = 100
+
+
+class Stage(Enum):
+    """Forward only."""
+
+    RUNNING = "running"
+    DRAINING = "draining"
+    AT_ONCE = "at once"
+
+
+@dataclass(slots=True)
+class Slot:
+    """The place of one poller: who is in it now, and its pipes, which outlive the processes."""
+
+    number: int
+    wake: Pipe = field(default_factory=new_pipe)
+    ready: Pipe = field(default_factory=new_pipe)
+    identity: str = ""
+    pid: int | None = None
+    started_at: float = 0.0
+    is_ready: bool = False
+    deaths: int = 0
+    restart_at: float = 0.0
+
+
+class Supervisor:
+    """One worker."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._log = Logger()
+        self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
+        self._lifeline = new_pipe()
+        self._slots = [Slot(number) for number in range(plan.processes)]
+        self._orders: Pipe | None = None
+        self._housekeeper: int | None = None
+        self._ended: list[Ended] = []
+        self._killed: set[int] = set()
+        self._stage = Stage.RUNNING
+        self._stopping_since = 0.0
+        self._kill_at = float("inf")
+        self._unready_deaths = 0
+        self._status = EXIT_OK
+
+    def run(self) -> int:
+        """Run the worker until it is told to stop; answers its exit status."""
+        setproctitle(f"pgsched: worker {self._plan.worker_id}")
+        plan = self._plan
+        self._log.info(
+            Event.WORKER_STARTED,
+            worker=plan.worker_id,
+            pid=os.getpid(),
+            processes=plan.processes,
+            tasks=sorted(plan.tasks),
+        )
+        while self._stage is Stage.RUNNING or self._has_pollers():
+            self._start_missing()
+            self._wait()
+            self._kill_late()
+        self._end_housekeeper()
+        self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
+        return self._status
+
+    def _has_pollers(self) -> bool:
+        return any(slot.pid is not None for slot in self._slots)
+
+    # Forking
+
+    def _start_missing(self) -> None:
+        if self._housekeeper is None:
+            self._start_housekeeper()
+        if self._stage is not Stage.RUNNING:
+            return
+        for slot in self._slots:
+            if slot.pid is None and slot.restart_at <= monotonic():
+                self._start_poller(slot)
+
+    def _start_housekeeper(self) -> None:
+        if self._orders is not None:
+            self._orders.close()
+        orders = self._orders = new_pipe()
+        roster = self._roster()
+        wake_pipes = [slot.wake.writing for slot in self._slots]
+
+        def main() -> int:
+            return Housekeeper(
+                self._plan, orders=orders.reading, wake_pipes=wake_pipes, roster=roster
+            ).run()
+
+        closing = (orders.writing, *self._lifeline)
+        title = f"pgsched: housekeeper of {self._plan.worker_id}"
+        self._housekeeper = fork(title, main, closing=closing)
+
+    def _start_poller(self, slot: Slot) -> None:
+        identity = f"{self._plan.worker_id}/{slot.number}-{secrets.token_hex(4)}"
+
+        def main() -> int:
+            return Poller(
+                self._plan,
+                identity,
+                wake_pipe=slot.wake.reading,
+                lifeline=self._lifeline.reading,
+                ready=slot.ready.writing,
+            ).run()
+
+        assert self._orders is not None
+        closing = (self._lifeline.writing, *self._orders)
+        slot.pid = fork(f"pgsched: poller {identity}", main, closing=closing)
+        slot.identity = identity
+        slot.started_at = monotonic()
+        slot.is_ready = False
+        self._tell_housekeeper()
+
+    def _roster(self) -> Roster:
+        members = tuple(
+            Member(slot.identity, slot.pid) for slot in self._slots if slot.pid is not None
+        )
+        return Roster(members, tuple(self._ended))
+
+    def _tell_housekeeper(self) -> None:
+        assert self._orders is not None
+        # It may hang or be gone: its successor is forked with the roster of that moment.
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._orders.writing, self._roster().written())
+
+    # Watching
+
+    def _wait(self) -> None:
+        ready_pipes = {slot.ready.reading: slot for slot in self._slots}
+        ready = readable([self._signals.bell.fileno(), *ready_pipes], self._wait_s())
+        for end in ready & ready_pipes.keys():
+            drained(end)
+            ready_pipes[end].is_ready = True
+            self._unready_deaths = 0
+        for received in self._signals.received():
+            if received is not signal.SIGCHLD:
+                self._obey(received)
+        self._reap()
+
+    def _wait_s(self) -> float:
+        waits = [self._kill_at - monotonic()]
+        if self._stage is Stage.RUNNING:
+            waits += [slot.restart_at - monotonic() for slot in self._slots if slot.pid is None]
+        return max(0.0, min(waits))
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._note_end(pid, os.waitstatus_to_exitcode(wait_status))
+
+    def _note_end(self, pid: int, status: int) -> None:
+        if pid == self._housekeeper:
+            self._housekeeper = None
+            self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=_status_word(status))
+            return
+        for slot in self._slots:
+            if slot.pid == pid:
+                self._note_poller_end(slot, status)
+
+    def _note_poller_end(self, slot: Slot, status: int) -> None:
+        pid, slot.pid = slot.pid, None
+        is_in_order = status in {EXIT_OK, EXIT_AT_ONCE} or pid in self._killed
+        self._ended = [*self._ended, Ended(slot.identity, has_died=not is_in_order)]
+        self._ended = self._ended[-REMEMBERED_ENDS:]
+        self._tell_housekeeper()
+        if not is_in_order:
+            self._log.error(
+                Event.POLLER_DIED, poller=slot.identity, pid=pid, status=_status_word(status)
+            )
+        if self._stage is Stage.RUNNING:
+            self._plan_restart(slot, is_in_order=is_in_order)
+
+    def _plan_restart(self, slot: Slot, *, is_in_order: bool) -> None:
+        if not slot.is_ready and not is_in_order:
+            self._unready_deaths += 1
+            if self._unready_deaths >= UNREADY_DEATHS_LIMIT:
+                self._give_up()
+                return
+        if monotonic() - slot.started_at > HEALTHY_S:
+            slot.deaths = 0
+        slot.restart_at = monotonic() + PAUSES_S[min(slot.deaths, len(PAUSES_S) - 1)]
+        slot.deaths += 1
+
+    def _give_up(self) -> None:
+        self._log.error(
+            Event.WORKER_GAVE_UP, worker=self._plan.worker_id, deaths=self._unready_deaths
+        )
+        self._stop(DRAIN)
+        self._status = EXIT_GAVE_UP
+
+    # Stopping
+
+    def _obey(self, received: signal.Signals) -> None:
+        """The first signal drains, a second ends at once (and SIGQUIT does so right away)."""
+        if self._stage is not Stage.RUNNING and monotonic() - self._stopping_since < SAME_REQUEST_S:
+            return
+        at_once = received is signal.SIGQUIT or self._stage is not Stage.RUNNING
+        self._log.info(Event.WORKER_STOPPING, signal=received.name, at_once=at_once)
+        self._stop(AT_ONCE if at_once else DRAIN)
+        if at_once:
+            self._status = EXIT_AT_ONCE
+
+    def _stop(self, how: signal.Signals) -> None:
+        self._stage = Stage.AT_ONCE if how is AT_ONCE else Stage.DRAINING
+        self._stopping_since = monotonic()
+        grace_s = KILL_GRACE_S
+        if how is DRAIN:
+            grace_s += self._plan.shutdown_timeout.total_seconds()
+        self._kill_at = monotonic() + grace_s
+        for slot in self._slots:
+            if slot.pid is not None:
+                os.kill(slot.pid, how)
+
+    def _kill_late(self) -> None:
+        """A poller that does not leave in time hangs: what it held is handed back, as nothing of it is left to run."""
+        if monotonic() < self._kill_at:
+            return
+        self._kill_at = float("inf")
+        for slot in self._slots:
+            if slot.pid is not None:
+                self._killed.add(slot.pid)
+                os.kill(slot.pid, signal.SIGKILL)
+                self._log.error(Event.POLLER_KILLED, poller=slot.identity, pid=slot.pid)
+
+    def _end_housekeeper(self) -> None:
+        """Closing its orders ends it, once it has handed on what the pollers left."""
+        if self._orders is not None:
+            os.close(self._orders.writing)
+        if self._housekeeper is None:
+            return
+        deadline = monotonic() + HOUSEKEEPER_GRACE_S
+        while monotonic() < deadline:
+            readable([self._signals.bell.fileno()], deadline - monotonic())
+            self._signals.received()
+            if os.waitpid(self._housekeeper, os.WNOHANG)[0]:
+                return
+        os.kill(self._housekeeper, signal.SIGKILL)
+        os.waitpid(self._housekeeper, 0)
+
+
+def run_plan(plan: Plan) -> int:
+    """Check the database, then run the worker. Raises: DatabaseUnavailable, SchemaMismatch, before anything runs."""
+    preflight(plan)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.collect()
+    gc.freeze()  # what is loaded now stays shared with the forks
+    return Supervisor(plan).run()
+
+
+def _status_word(status: int) -> str:
+    """An exit status in words: the signal's name where it was one."""
+    if status >= 0:
+        return f"exit {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"

@@ -1,0 +1,110 @@
+"""When to look next: something is due, a notification came, a run finished, a signal arrived, or the safety net.
+
+Waits on file descriptors alone, so a waiting poller costs nothing and wakes within a millisecond.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pgsched.worker.clock import monotonic
+
+if TYPE_CHECKING:
+    from pgsched.worker.clock import Clock
+
+DUE = struct.Struct("d")
+"""One wake-up on a poller's pipe: when something is due, in seconds of the Unix epoch; 0 for now."""
+
+LONGEST_WAIT_S = 3600.0
+
+
+class Bell:
+    """A pipe that threads and signal handlers ring to end a wait; many rings before it is heard are one."""
+
+    def __init__(self) -> None:
+        self._heard, self._rung = os.pipe()
+        for end in (self._heard, self._rung):
+            os.set_blocking(end, False)
+
+    def fileno(self) -> int:
+        return self._heard
+
+    @property
+    def ringing_end(self) -> int:
+        """For `signal.set_wakeup_fd`."""
+        return self._rung
+
+    def ring(self) -> None:
+        with suppress(BlockingIOError):  # it is full of rings already
+            os.write(self._rung, b"\0")
+
+    def hush(self) -> None:
+        drained(self._heard)
+
+
+class Wakeup:
+    """Knows when the next pick is due, and waits for that or for anything that comes first."""
+
+    def __init__(self, clock: Clock, *, polling_interval_s: float) -> None:
+        self._clock = clock
+        self._polling_interval_s = polling_interval_s
+        self._next_look_at = -math.inf
+
+    @property
+    def is_time(self) -> bool:
+        """Whether there may be something due."""
+        return monotonic() >= self._next_look_at
+
+    @property
+    def wait_s(self) -> float:
+        return max(0.0, self._next_look_at - monotonic())
+
+    def look_now(self) -> None:
+        self._next_look_at = -math.inf
+
+    def look_in(self, wait_s: float | None) -> None:
+        """After a pick that left nothing due: look again when the next one is, or at the polling interval."""
+        wait_s = (
+            self._polling_interval_s if wait_s is None else min(wait_s, self._polling_interval_s)
+        )
+        self._next_look_at = monotonic() + wait_s
+
+    def expect(self, wait_s: float) -> None:
+        """Something is due in so many seconds: look then, unless a look comes earlier anyway."""
+        self._next_look_at = min(self._next_look_at, monotonic() + wait_s)
+
+    def hear(self, pipe: int) -> None:
+        """Take in what the housekeeper has written on this poller's pipe."""
+        heard = drained(pipe)
+        whole = len(heard) - len(heard) % DUE.size
+        for (due,) in DUE.iter_unpack(heard[:whole]):
+            self.expect(due - self._clock.now().timestamp())
+
+
+def drained(pipe: int) -> bytes:
+    """Everything that a non-blocking pipe holds now. Raises: EOFError when its other end is gone and it is empty."""
+    parts: list[bytes] = []
+    while True:
+        try:
+            part = os.read(pipe, 65_536)
+        except BlockingIOError:
+            return b"".join(parts)
+        if not part:
+            if parts:
+                return b"".join(parts)
+            raise EOFError
+        parts.append(part)
+
+
+def readable(ends: list[int], wait_s: float) -> set[int]:
+    """Those of these descriptors that can be read, after at most `wait_s` seconds."""
+    poll = select.poll()
+    for end in ends:
+        poll.register(end, select.POLLIN)
+    wait_ms = math.ceil(min(wait_s, LONGEST_WAIT_S) * 1000)
+    return {end for end, _ in poll.poll(wait_ms)}
