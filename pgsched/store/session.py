@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import psycopg
+
 from pgsched.errors import DatabaseUnavailable
 from pgsched.store.connecting import connect_worker, translated
 from pgsched.store.listening import Listener
 from pgsched.store.operation import Operation, drive
 
 if TYPE_CHECKING:
-    import psycopg
-
     from pgsched.store.statement import Names
 
 T = TypeVar("T")
@@ -59,6 +59,10 @@ class Session:
         except DatabaseUnavailable:
             self.close()
             raise
+        except psycopg.Error as error:
+            # Whatever else the server has against us, running tasks must not die of it: wait and try again.
+            self.close()
+            raise DatabaseUnavailable(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Drop the connection; the next `run` opens another."""

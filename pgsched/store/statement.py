@@ -1,6 +1,6 @@
 """Loads sql/*.sql and puts the quoted names in. Never executes anything.
 
-Fragments (`state`, `execution_time`, `dead_by_…`) are put into the statements that share them, so that no
+Fragments (`state`, `instant`, `dead_by_…`) are put into the statements that share them, so that no
 piece of SQL exists twice.
 """
 
@@ -69,10 +69,13 @@ def statements(names: Names) -> Mapping[str, bytes]:
         for path in (files("pgsched.store") / "sql").iterdir()
         if path.name.endswith(".sql")
     }
-    fragments = {
+    fragments: dict[str, sql.Composable] = {
         name: composed(texts.pop(name), names.identifiers())
-        for name in ("state", "execution_time", "dead_by_heartbeat", "dead_by_poller")
+        for name in ("state", "dead_by_heartbeat", "dead_by_poller")
     }
+    instant = texts.pop("instant")
+    for column in ("execution_time", "last_success", "last_failure", "last_heartbeat"):
+        fragments[column] = composed(instant, {"column": sql.Identifier(column)})
     recover = texts.pop("recover")
     known = {**names.identifiers(), **fragments}
     composables = {name: composed(text, known) for name, text in texts.items()}

@@ -218,9 +218,10 @@ class Executor:
         started_at = self._note_start(execution)
         lateness_s = self._lateness_s(execution)
         timeout = runner.task.timeout
+        limit = asyncio.timeout(timeout.total_seconds() if timeout else None)
         outcome: Outcome
         try:
-            async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+            async with limit:
                 await runner.call(execution.task_data, context)
             outcome = Succeeded()
         except asyncio.CancelledError as error:
@@ -228,6 +229,8 @@ class Executor:
                 Interrupted() if self._is_cancelling else Failed(error, _bounded_traceback(error))
             )
         except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
+            if limit.expired() and not error.args:
+                error.args = (f"it ran longer than its timeout of {timeout}",)
             outcome = Failed(error, _bounded_traceback(error))
         return Finished(
             execution, outcome, lateness_s, monotonic() - started_at, tuple(context.followups)

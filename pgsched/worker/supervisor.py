@@ -68,18 +68,38 @@ class Stage(Enum):
 
 
 @dataclass(slots=True)
-class Slot:
-    """The place of one poller: who is in it now, and its pipes, which outlive the processes."""
+class Child:
+    """The place of one process: who is in it now, and when the next may be."""
 
-    number: int
+    pid: int | None = None
+    started_at: float = 0.0
+    deaths: int = 0
+    restart_at: float = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        return self.pid is None and self.restart_at <= monotonic()
+
+    def note_start(self, pid: int) -> None:
+        self.pid = pid
+        self.started_at = monotonic()
+
+    def note_end(self) -> None:
+        self.pid = None
+        if monotonic() - self.started_at > HEALTHY_S:
+            self.deaths = 0
+        self.restart_at = monotonic() + PAUSES_S[min(self.deaths, len(PAUSES_S) - 1)]
+        self.deaths += 1
+
+
+@dataclass(slots=True)
+class Slot(Child):
+    """The place of one poller, with its pipes, which outlive the processes."""
+
     wake: Pipe = field(default_factory=new_pipe)
     ready: Pipe = field(default_factory=new_pipe)
     identity: str = ""
-    pid: int | None = None
-    started_at: float = 0.0
     is_ready: bool = False
-    deaths: int = 0
-    restart_at: float = 0.0
 
 
 class Supervisor:
@@ -90,9 +110,9 @@ class Supervisor:
         self._log = Logger()
         self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
         self._lifeline = new_pipe()
-        self._slots = [Slot(number) for number in range(plan.processes)]
+        self._slots = [Slot() for _ in range(plan.processes)]
         self._orders: Pipe | None = None
-        self._housekeeper: int | None = None
+        self._housekeeper = Child()
         self._ended: list[Ended] = []
         self._killed: set[int] = set()
         self._stage = Stage.RUNNING
@@ -126,13 +146,13 @@ class Supervisor:
     # Forking
 
     def _start_missing(self) -> None:
-        if self._housekeeper is None:
+        if self._housekeeper.is_due:
             self._start_housekeeper()
-        if self._stage is not Stage.RUNNING:
+        if self._stage is not Stage.RUNNING or self._orders is None:
             return
-        for slot in self._slots:
-            if slot.pid is None and slot.restart_at <= monotonic():
-                self._start_poller(slot)
+        for number, slot in enumerate(self._slots):
+            if slot.is_due:
+                self._start_poller(number, slot)
 
     def _start_housekeeper(self) -> None:
         if self._orders is not None:
@@ -148,10 +168,10 @@ class Supervisor:
 
         closing = (orders.writing, *self._lifeline)
         title = f"pgsched: housekeeper of {self._plan.worker_id}"
-        self._housekeeper = fork(title, main, closing=closing)
+        self._housekeeper.note_start(fork(title, main, closing=closing))
 
-    def _start_poller(self, slot: Slot) -> None:
-        identity = f"{self._plan.worker_id}/{slot.number}-{secrets.token_hex(4)}"
+    def _start_poller(self, number: int, slot: Slot) -> None:
+        identity = f"{self._plan.worker_id}/{number}-{secrets.token_hex(4)}"
 
         def main() -> int:
             return Poller(
@@ -164,9 +184,8 @@ class Supervisor:
 
         assert self._orders is not None
         closing = (self._lifeline.writing, *self._orders)
-        slot.pid = fork(f"pgsched: poller {identity}", main, closing=closing)
+        slot.note_start(fork(f"pgsched: poller {identity}", main, closing=closing))
         slot.identity = identity
-        slot.started_at = monotonic()
         slot.is_ready = False
         self._tell_housekeeper()
 
@@ -199,7 +218,8 @@ class Supervisor:
     def _wait_s(self) -> float:
         waits = [self._kill_at - monotonic()]
         if self._stage is Stage.RUNNING:
-            waits += [slot.restart_at - monotonic() for slot in self._slots if slot.pid is None]
+            children = (self._housekeeper, *self._slots)
+            waits += [child.restart_at - monotonic() for child in children if child.pid is None]
         return max(0.0, min(waits))
 
     def _reap(self) -> None:
@@ -213,8 +233,8 @@ class Supervisor:
             self._note_end(pid, os.waitstatus_to_exitcode(wait_status))
 
     def _note_end(self, pid: int, status: int) -> None:
-        if pid == self._housekeeper:
-            self._housekeeper = None
+        if pid == self._housekeeper.pid:
+            self._housekeeper.note_end()
             self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=_status_word(status))
             return
         for slot in self._slots:
@@ -222,7 +242,8 @@ class Supervisor:
                 self._note_poller_end(slot, status)
 
     def _note_poller_end(self, slot: Slot, status: int) -> None:
-        pid, slot.pid = slot.pid, None
+        pid = slot.pid
+        slot.note_end()
         is_in_order = status in {EXIT_OK, EXIT_AT_ONCE} or pid in self._killed
         self._ended = [*self._ended, Ended(slot.identity, has_died=not is_in_order)]
         self._ended = self._ended[-REMEMBERED_ENDS:]
@@ -231,19 +252,13 @@ class Supervisor:
             self._log.error(
                 Event.POLLER_DIED, poller=slot.identity, pid=pid, status=_status_word(status)
             )
-        if self._stage is Stage.RUNNING:
-            self._plan_restart(slot, is_in_order=is_in_order)
+            if not slot.is_ready:
+                self._note_unready_death()
 
-    def _plan_restart(self, slot: Slot, *, is_in_order: bool) -> None:
-        if not slot.is_ready and not is_in_order:
-            self._unready_deaths += 1
-            if self._unready_deaths >= UNREADY_DEATHS_LIMIT:
-                self._give_up()
-                return
-        if monotonic() - slot.started_at > HEALTHY_S:
-            slot.deaths = 0
-        slot.restart_at = monotonic() + PAUSES_S[min(slot.deaths, len(PAUSES_S) - 1)]
-        slot.deaths += 1
+    def _note_unready_death(self) -> None:
+        self._unready_deaths += 1
+        if self._stage is Stage.RUNNING and self._unready_deaths >= UNREADY_DEATHS_LIMIT:
+            self._give_up()
 
     def _give_up(self) -> None:
         self._log.error(
@@ -290,16 +305,17 @@ class Supervisor:
         """Closing its orders ends it, once it has handed on what the pollers left."""
         if self._orders is not None:
             os.close(self._orders.writing)
-        if self._housekeeper is None:
+        housekeeper = self._housekeeper.pid
+        if housekeeper is None:
             return
         deadline = monotonic() + HOUSEKEEPER_GRACE_S
         while monotonic() < deadline:
             readable([self._signals.bell.fileno()], deadline - monotonic())
             self._signals.received()
-            if os.waitpid(self._housekeeper, os.WNOHANG)[0]:
+            if os.waitpid(housekeeper, os.WNOHANG)[0]:
                 return
-        os.kill(self._housekeeper, signal.SIGKILL)
-        os.waitpid(self._housekeeper, 0)
+        os.kill(housekeeper, signal.SIGKILL)
+        os.waitpid(housekeeper, 0)
 
 
 def run_plan(plan: Plan) -> int:

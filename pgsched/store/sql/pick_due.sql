@@ -13,8 +13,8 @@ with picked as (
     limit %(limit)s
     for update skip locked
   ))
-  returning task_name, task_instance, task_data::text as task_data, {execution_time}, version, priority,
-    consecutive_failures, crashes, last_success, last_failure
+  returning task_name, task_instance, task_data::text as task_data, {execution_time} as execution_time, version,
+    priority, consecutive_failures, crashes, {last_success} as last_success, {last_failure} as last_failure
 )
 select now() as picked_at, picked.task_name, picked.task_instance, picked.task_data, picked.execution_time,
   picked.version, picked.priority, picked.consecutive_failures, picked.crashes, picked.last_success,
