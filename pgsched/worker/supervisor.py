@@ -21,6 +21,7 @@ from setproctitle import setproctitle
 from pgsched.log import Event, Logger
 from pgsched.worker.clock import monotonic
 from pgsched.worker.housekeeper import Ended, Housekeeper, Member, Roster
+from pgsched.worker.notify import notify
 from pgsched.worker.poller import Poller
 from pgsched.worker.preflight import preflight
 from pgsched.worker.process import (
@@ -119,6 +120,7 @@ class Supervisor:
         self._stopping_since = 0.0
         self._kill_at = float("inf")
         self._unready_deaths = 0
+        self._is_announced = False
         self._status = EXIT_OK
 
     def run(self) -> int:
@@ -208,12 +210,18 @@ class Supervisor:
         ready = readable([self._signals.bell.fileno(), *ready_pipes], self._wait_s())
         for end in ready & ready_pipes.keys():
             drained(end)
-            ready_pipes[end].is_ready = True
-            self._unready_deaths = 0
+            self._note_ready(ready_pipes[end])
         for received in self._signals.received():
             if received is not signal.SIGCHLD:
                 self._obey(received)
         self._reap()
+
+    def _note_ready(self, slot: Slot) -> None:
+        slot.is_ready = True
+        self._unready_deaths = 0
+        if not self._is_announced and all(each.is_ready for each in self._slots):
+            self._is_announced = True
+            notify(f"READY=1\nSTATUS={len(self._slots)} pollers, {len(self._plan.tasks)} tasks")
 
     def _wait_s(self) -> float:
         waits = [self._kill_at - monotonic()]
@@ -282,6 +290,7 @@ class Supervisor:
     def _stop(self, how: signal.Signals) -> None:
         self._stage = Stage.AT_ONCE if how is AT_ONCE else Stage.DRAINING
         self._stopping_since = monotonic()
+        notify("STOPPING=1")
         grace_s = KILL_GRACE_S
         if how is DRAIN:
             grace_s += self._plan.shutdown_timeout.total_seconds()
