@@ -1,0 +1,204 @@
+"""The task module of the worker's tests. Each task writes into a diary: when, in which process, what, for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pgsched import (
+    Every,
+    ExecutionContext,
+    ExponentialBackoff,
+    Failure,
+    FixedDelay,
+    GiveUp,
+    MaxRetries,
+    RetryIn,
+    one_time,
+    recurring,
+)
+
+
+def note(what: str, context: ExecutionContext) -> None:
+    line = f"{time.time():.6f} {os.getpid()} {what} {context.task_instance} {context.fencing_token}\n"
+    file = os.open(os.environ["DIARY"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(file, line.encode())
+    os.close(file)
+
+
+@one_time("run")
+def run(data: Any, context: ExecutionContext) -> None:
+    note("ran", context)
+
+
+@one_time("run-async")
+async def run_async(data: Any, context: ExecutionContext) -> None:
+    note("ran", context)
+
+
+@one_time("sleep")
+def sleep(data: float, context: ExecutionContext) -> None:
+    note("started", context)
+    time.sleep(data)
+    note("ended", context)
+
+
+@one_time("sleep-async")
+async def sleep_async(data: float, context: ExecutionContext) -> None:
+    note("started", context)
+    try:
+        await asyncio.sleep(data)
+    except asyncio.CancelledError:
+        note("cancelled", context)
+        raise
+    note("ended", context)
+
+
+@one_time("until-shutdown")
+def until_shutdown(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    while not context.is_shutting_down:
+        time.sleep(0.01)
+    note("noticed", context)
+
+
+@one_time("block-the-loop")
+async def block_the_loop(data: float, context: ExecutionContext) -> None:
+    note("started", context)
+    time.sleep(data)  # noqa: ASYNC251 that is the point
+    note("ended", context)
+
+
+@one_time("hold-the-gil")
+def hold_the_gil(data: int, context: ExecutionContext) -> None:
+    note("started", context)
+    pow(3, data)  # one call into C, which never lets the GIL go
+    note("ended", context)
+
+
+@one_time("fail", on_failure=MaxRetries(2))
+def fail(data: Any, context: ExecutionContext) -> None:
+    note(f"attempt-{context.attempt}", context)
+    raise RuntimeError(f"no {data}")
+
+
+@one_time("fail-twice", on_failure=ExponentialBackoff(timedelta(milliseconds=50), max_retries=5, jitter=0))
+async def fail_twice(data: Any, context: ExecutionContext) -> None:
+    note(f"attempt-{context.attempt}", context)
+    if context.attempt < 3:
+        raise RuntimeError("not yet")
+
+
+@one_time("fail-without-handler")
+def fail_without_handler() -> None:
+    raise RuntimeError("no handler")
+
+
+@one_time("exit", on_failure=MaxRetries(0))
+def exit_() -> None:
+    raise SystemExit("a task can't end its worker")
+
+
+@one_time("exit-async", on_failure=MaxRetries(0))
+async def exit_async() -> None:
+    raise KeyboardInterrupt
+
+
+def broken_handler(failure: Failure) -> RetryIn:
+    raise LookupError("the handler is broken")
+
+
+@one_time("broken-handler", on_failure=broken_handler)
+def fail_with_broken_handler() -> None:
+    raise RuntimeError("no")
+
+
+def own_handler(failure: Failure) -> RetryIn | GiveUp:
+    assert isinstance(failure.error, RuntimeError)
+    assert failure.now >= failure.execution_time
+    return RetryIn(timedelta(0)) if failure.consecutive_failures < 4 else GiveUp()
+
+
+@one_time("own-handler", on_failure=own_handler)
+def fail_with_own_handler(data: Any, context: ExecutionContext) -> None:
+    note(f"attempt-{context.attempt}", context)
+    raise RuntimeError("no")
+
+
+@one_time("slow", timeout=timedelta(milliseconds=200), on_failure=MaxRetries(0))
+async def slow() -> None:
+    await asyncio.sleep(60)
+
+
+@one_time("slow-def", timeout=timedelta(milliseconds=200))
+def slow_def() -> None:
+    time.sleep(1.5)
+
+
+@one_time("kill-own-process")
+def kill_own_process(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@one_time("chain")
+async def chain(data: int, context: ExecutionContext) -> None:
+    note("ran", context)
+    if data:
+        context.schedule("chain", f"link-{data - 1}", data - 1)
+
+
+@one_time("chain-that-fails", on_failure=FixedDelay(timedelta(hours=1)))
+def chain_that_fails(data: Any, context: ExecutionContext) -> None:
+    context.schedule(run, "child-of-a-failure")
+    raise RuntimeError("after scheduling")
+
+
+@dataclass
+class Parcel:
+    weight: int
+    to: str
+
+
+@one_time("typed", on_failure=MaxRetries(0))
+def typed(data: Parcel, context: ExecutionContext) -> None:
+    note(f"{data.to}-{data.weight + 1}", context)
+
+
+@one_time("take-nothing")
+def take_nothing() -> None: ...
+
+
+@one_time("bad-error", on_failure=MaxRetries(0))
+def bad_error() -> None:
+    raise RuntimeError("a NUL \0 and a surrogate \ud800 and much text " + "x" * 100_000)
+
+
+@recurring("tick", schedule=Every(milliseconds=200))
+def tick(data: Any, context: ExecutionContext) -> None:
+    note("ticked", context)
+
+
+@recurring("tick-that-fails", schedule=Every(milliseconds=200), on_failure=MaxRetries(1))
+async def tick_that_fails(data: Any, context: ExecutionContext) -> None:
+    note(f"attempt-{context.attempt}", context)
+    raise RuntimeError("every time")
+
+
+class Broken:
+    """A schedule that works once."""
+
+    def next_time(self, after: Any) -> Any:
+        raise LookupError("no more times")
+
+    def first_time(self, now: Any) -> Any:
+        return now
+
+
+@recurring("broken-schedule", schedule=Broken())
+def broken_schedule() -> None: ...

@@ -1,0 +1,60 @@
+"""What holds when the database is away. A server of the test's own is stopped, killed and started again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+
+from tests.waiting import wait_until
+from tests.worker.running import Project, Worker
+
+Start = Callable[..., Worker]
+
+
+def test_terminated_backends_lose_no_result(project: Project, start: Start) -> None:
+    worker = start()
+    project.client.schedule("sleep", "plain", 1)
+    project.client.schedule("sleep-async", "async", 1)
+    project.wait_entries("started", count=2)
+    with psycopg.connect(project.conninfo, autocommit=True) as connection:
+        [(ended,)] = connection.execute(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+            " where datname = current_database() and application_name like 'pgsched %'"
+        ).fetchall()
+    assert ended == 4  # two pollers, the housekeeper and its listener
+    project.wait_gone("plain")
+    project.wait_gone("async")
+    assert len(project.diary("started")) == 2
+    worker.wait_event("database.regained")
+    project.client.schedule("run", "afterwards")
+    project.wait_gone("afterwards")
+
+
+def test_wake_ups_come_back_after_the_listening_connection_was_lost(project: Project, start: Start) -> None:
+    start(polling_interval="1h")
+    with psycopg.connect(project.conninfo, autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and application_name like 'pgsched %/listener'"
+        )
+        wait_until(
+            lambda: connection.execute(
+                "select 1 from pg_stat_activity where datname = current_database() and query ilike 'listen%%'"
+            ).fetchone(),
+            describe="somebody to listen again",
+        )
+    project.client.schedule("run", "afterwards")
+    project.wait_gone("afterwards")
+
+
+def test_results_wait_while_the_table_is_locked(project: Project, start: Start) -> None:
+    start()
+    project.client.schedule("sleep", "plain", 1)
+    project.wait_entries("started", "plain")
+    with psycopg.connect(project.conninfo) as connection:
+        connection.execute("lock table scheduled_tasks in access exclusive mode")
+        project.wait_entries("ended", "plain")
+        connection.rollback()
+    project.wait_gone("plain")
+    assert len(project.diary("started", "plain")) == 1
