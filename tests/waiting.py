@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, timeout: float = 15.0, describe: str = "the condition") -> T:
+def wait_until(
+    condition: Callable[[], T | None], *, timeout: float = 15.0, describe: str = "the condition"
+) -> T:
     """The first truthy value of `condition`. Raises: AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -73,7 +73,7 @@ class Home:
         """Make the folder, or refuse one that is somebody else's. Raises: EmbeddedServerError."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            names = os.listdir(self.folder)
+            names = {path.name for path in self.folder.iterdir()}
             if names and MARKER not in names:
                 raise EmbeddedServerError(
                     f"{self.folder} is not empty, and not a folder of pgsched's: choose another"

@@ -52,7 +52,7 @@ def main(folder: str, settings: str) -> int:
     lock = os.open(home.keeper_lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     _end_leftover(home)
-    sockets = Path(tempfile.mkdtemp(prefix="pgsched-"))
+    sockets = Path(tempfile.mkdtemp(prefix="pgsched-", dir="/tmp"))
     try:
         _keep(home, sockets, {**SETTINGS, **json.loads(settings)})
     finally:
@@ -72,7 +72,11 @@ def _keep(home: Home, sockets: Path, settings: Mapping[str, str]) -> None:
         options.append(f"--unix_socket_directories={sockets}")
         command = [binaries.program("postgres"), "-D", _here(home.data), *options]
         server = subprocess.Popen(
-            command, stdout=log, stderr=log, preexec_fn=_die_with_parent, **_as_account(home.data)
+            command,
+            stdout=log,
+            stderr=log,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 the keeper has no threads
+            **_as_account(home.data),
         )
     home.socket_note.write_text(str(sockets), encoding="utf-8")
     users = os.open(home.users_lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -174,6 +178,10 @@ def _end_leftover(home: Home) -> None:
 
 def _is_postgres(pid: int) -> bool:
     """Whether this is a server: after a power cut the number may be anybody's."""
+    if Path("/proc/self/comm").exists():
+        with suppress(OSError):
+            return "postgres" in Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
+        return False
     shown = subprocess.run(
         ["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False
     )

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgsched.embedded.binaries import find_binaries
@@ -22,6 +21,7 @@ from pgsched.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from pathlib import Path
 
 NOT_FOR_PRODUCTION = "an embedded Postgres is for development: one machine, one user, no backups"
 
