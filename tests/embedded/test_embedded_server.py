@@ -79,8 +79,7 @@ def test_a_killed_keeper_leaves_no_server_behind_and_the_next_user_gets_one(tmp_
     folder = tmp_path / "pg"
     one = user(folder)
     started(one)
-    for pid in processes_of(folder, "keeper"):
-        os.kill(pid, signal.SIGKILL)
+    os.kill(keeper_of(folder), signal.SIGKILL)
     wait_gone(folder)
     one.communicate()
     assert used(folder)
@@ -171,23 +170,30 @@ def started(program: subprocess.Popen[str]) -> str:
 
 
 def server_processes(folder: Path) -> list[int]:
-    return [*processes_of(folder, "keeper"), *processes_of(folder, "postgres")]
-
-
-def processes_of(folder: Path, kind: str) -> list[int]:
-    """Living processes of a folder's keeper or server, as `/proc` has them (or `ps`, where there is none)."""
+    """Living processes whose working folder is the server's data: all of its, and nobody else's."""
     shown = subprocess.run(
-        ["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True
+        ["ps", "-eo", "pid,stat,comm"], capture_output=True, text=True, check=True
     ).stdout
-    mine = f"keeper of {folder}" if kind == "keeper" else "postgres"
     found = []
     for line in shown.splitlines()[1:]:
-        pid, state, args = line.split(None, 2)
-        if state.startswith("Z") or mine not in args:
-            continue
-        if kind == "keeper" or working_folder(int(pid)) == folder / "data":
+        pid, state, command = line.split(None, 2)
+        if (
+            "postgres" in command
+            and not state.startswith("Z")
+            and working_folder(int(pid)) == folder / "data"
+        ):
             found.append(int(pid))
     return found
+
+
+def keeper_of(folder: Path) -> int:
+    """The parent of the server."""
+    pid = (folder / "data" / "postmaster.pid").read_text().split()[0]
+    return int(
+        subprocess.run(
+            ["ps", "-o", "ppid=", "-p", pid], capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 def working_folder(pid: int) -> Path | None:
