@@ -1,0 +1,5 @@
+"""`python -m pgsched`."""
+
+from pgsched.cli.main import main
+
+main()

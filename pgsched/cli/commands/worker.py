@@ -1,0 +1,45 @@
+"""`pgsched worker`: runs due executions until it is told to stop."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgsched.cli.arguments import ConfigFile, Dsn
+from pgsched.cli.database import connected, settings_from
+
+if TYPE_CHECKING:
+    from pgsched.config import Settings
+
+
+def worker(
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", metavar="N", min=1, help="Pollers to fork, instead of worker.processes."
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    dsn: Dsn = None,
+) -> None:
+    """Run due executions until SIGTERM or Ctrl-C; a second signal ends it at once."""
+    settings = settings_from(config, dsn, processes=processes)
+    prepare(settings)
+    from pgsched.worker import run_worker
+
+    with connected(settings) as conninfo:
+        raise typer.Exit(run_worker(settings, conninfo))
+
+
+def prepare(settings: "Settings") -> None:
+    """Set up the log, and fail on a wrong task module before a server is started for it. Raises: ConfigError."""
+    from pgsched.log import Event, Logger, configure_logging
+    from pgsched.registry import load_tasks
+
+    log = settings.logging
+    configure_logging(json=log.is_json(on_terminal=sys.stderr.isatty()), level=log.level)
+    load_tasks(settings.tasks.modules, settings.folder)
+    if settings.database.is_embedded:
+        from pgsched.embedded import NOT_FOR_PRODUCTION
+
+        Logger().warning(Event.EMBEDDED_NOT_FOR_PRODUCTION, reason=NOT_FOR_PRODUCTION)

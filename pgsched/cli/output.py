@@ -1,0 +1,144 @@
+"""What people and programs read: tables or JSON on stdout, remarks on stderr.
+
+Nothing that came from the database or a user reaches a terminal raw: what can't be printed is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+BROKEN_PIPE = 141
+"""As a shell reports a program ended by SIGPIPE."""
+
+UNBOUNDED_WIDTH = 1_000_000
+"""A table is as wide as what it holds."""
+
+EMPTY = "-"
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_UNPRINTABLE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def say(text: str) -> None:
+    """A result, one line on stdout."""
+    write(f"{printable(text)}\n")
+
+
+def note(text: str) -> None:
+    """A remark, one line on stderr."""
+    write_error(f"pgsched: {printable(' '.join(text.splitlines()))}\n")
+
+
+def say_json(document: object) -> None:
+    """One JSON document on stdout, in UTF-8 or, where stdout has another encoding, in ASCII."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    text = json.dumps(document, ensure_ascii=encoding not in {"utf-8", "utf8"}, indent=2)
+    write(f"{_UNPRINTABLE_IN_JSON.sub(_json_escape, text)}\n")
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: each row on one line, nothing cut, whoever reads it.
+
+    Fitted to a narrow terminal ten columns become towers of syllables; lines that a terminal wraps can be read.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=UNBOUNDED_WIDTH)
+    table = _empty_table(columns)
+    for row in rows:
+        table.add_row(*(Text(printable(cell) or EMPTY) for cell in row))
+    with console.capture() as captured:
+        console.print(table)
+    write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def _empty_table(columns: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def write(text: str) -> None:
+    """To stdout, at once, so that a reader who has left is noticed here: quietly, as other programs do."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        note(f"can't write to stdout: {error.strerror}")
+        raise typer.Exit(1) from None
+
+
+def write_error(text: str) -> None:
+    """To stderr; where that is closed there is nobody to tell."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """The text with control, format and other characters that aren't printable as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def one_line(text: str, *, limit: int) -> str:
+    """The text on one line, cut with an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def now() -> datetime:
+    """This machine's time, for looking ahead on a calendar; what is due is the database's to say."""
+    return datetime.now(UTC)
+
+
+def iso(instant: datetime) -> str:
+    """ISO 8601 in UTC with `Z`, as in the logs."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def as_json(value: Any) -> Any:
+    """A field as JSON has it."""
+    return iso(value) if isinstance(value, datetime) else value
+
+
+def relative(instant: datetime, now: datetime) -> str:
+    """`in 5m`, `3s ago`, with the two largest units."""
+    away = instant - now
+    if abs(away) < timedelta(seconds=1):
+        return "now"
+    left, words = int(abs(away).total_seconds()), []
+    for unit, seconds in _UNITS:
+        count, left = divmod(left, seconds)
+        words += [f"{count}{unit}"] if count else []
+    length = "".join(words[:2])
+    return f"in {length}" if away > timedelta(0) else f"{length} ago"
