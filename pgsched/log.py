@@ -108,7 +108,7 @@ def configure_logging(*, json: bool, level: str) -> None:
     )
     errors = structlog.processors.format_exc_info if json else _as_it_is
     structlog.configure(
-        processors=[*shared, errors, renderer],
+        processors=[*shared, errors, _event_first, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -120,11 +120,20 @@ def configure_logging(*, json: bool, level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 errors,
+                _event_first,
                 renderer,
             ],
         )
     )
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
+
+
+def _event_first(
+    _logger: Any, _method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    """When, how bad, what; then the facts in their order: lines are read by people too."""
+    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
 
 
 def _as_it_is(

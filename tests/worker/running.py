@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,10 +122,13 @@ class Worker:
         return [
             each
             for each in parsed
-            if each["event"] == event and all(each.get(key) == value for key, value in facts.items())
+            if each["event"] == event
+            and all(each.get(key) == value for key, value in facts.items())
         ]
 
-    def wait_event(self, event: str, *, count: int = 1, timeout: float = 15, **facts: object) -> list[dict[str, Any]]:
+    def wait_event(
+        self, event: str, *, count: int = 1, timeout: float = 15, **facts: object
+    ) -> list[dict[str, Any]]:
         return wait_until(
             lambda: found if len(found := self.events(event, **facts)) >= count else None,
             timeout=timeout,
@@ -138,7 +142,9 @@ class Worker:
     @property
     def pollers(self) -> list[int]:
         """The processes of the pollers that are there now, first started first."""
-        gone = {each["pid"] for name in ("poller.died", "poller.stopped") for each in self.events(name)}
+        gone = {
+            each["pid"] for name in ("poller.died", "poller.stopped") for each in self.events(name)
+        }
         return [each["pid"] for each in self.events("poller.started") if each["pid"] not in gone]
 
     @property
@@ -161,10 +167,8 @@ class Worker:
 
     def kill_everything(self) -> None:
         """The whole process group, whatever state it is in."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(timeout=10)
         self._reader.join(timeout=5)
         if self._process.stderr is not None:

@@ -25,7 +25,9 @@ from pgsched import (
 
 
 def note(what: str, context: ExecutionContext) -> None:
-    line = f"{time.time():.6f} {os.getpid()} {what} {context.task_instance} {context.fencing_token}\n"
+    line = (
+        f"{time.time():.6f} {os.getpid()} {what} {context.task_instance} {context.fencing_token}\n"
+    )
     file = os.open(os.environ["DIARY"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, line.encode())
     os.close(file)
@@ -87,7 +89,9 @@ def fail(data: Any, context: ExecutionContext) -> None:
     raise RuntimeError(f"no {data}")
 
 
-@one_time("fail-twice", on_failure=ExponentialBackoff(timedelta(milliseconds=50), max_retries=5, jitter=0))
+@one_time(
+    "fail-twice", on_failure=ExponentialBackoff(timedelta(milliseconds=50), max_retries=5, jitter=0)
+)
 async def fail_twice(data: Any, context: ExecutionContext) -> None:
     note(f"attempt-{context.attempt}", context)
     if context.attempt < 3:
@@ -202,3 +206,8 @@ class Broken:
 
 @recurring("broken-schedule", schedule=Broken())
 def broken_schedule() -> None: ...
+
+
+@one_time("history")
+def history(data: Any, context: ExecutionContext) -> None:
+    note(f"{context.last_success}/{context.last_failure}", context)

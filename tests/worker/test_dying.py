@@ -38,7 +38,9 @@ def test_a_task_can_see_that_its_worker_is_shutting_down(project: Project, start
     assert project.row("watcher") is None
 
 
-def test_what_outlasts_the_shutdown_timeout_is_given_back_without_cost(project: Project, start: Start) -> None:
+def test_what_outlasts_the_shutdown_timeout_is_given_back_without_cost(
+    project: Project, start: Start
+) -> None:
     worker = start(shutdown_timeout="1s")
     project.client.schedule("sleep", "plain", 60)
     project.client.schedule("sleep-async", "async", 60)
@@ -52,7 +54,9 @@ def test_what_outlasts_the_shutdown_timeout_is_given_back_without_cost(project: 
         assert (row["consecutive_failures"], row["crashes"], row["last_failure"]) == (0, 0, None)
 
 
-def test_what_has_not_started_is_given_back_at_the_first_signal(project: Project, start: Start) -> None:
+def test_what_has_not_started_is_given_back_at_the_first_signal(
+    project: Project, start: Start
+) -> None:
     worker = start(processes=1, concurrency=1, batch_size=10)
     for number in range(20):  # quick runs first, so that the poller dares to hold some ahead
         project.client.schedule("run", f"quick-{number}")
@@ -64,7 +68,11 @@ def test_what_has_not_started_is_given_back_at_the_first_signal(project: Project
     project.client.schedule("run", "wake-up", priority=100)
     project.wait_entries("started", "s0")
     worker.signal(signal.SIGTERM)
-    wait_until(lambda: not project.sql("select 1 from scheduled_tasks where picked and task_instance <> 's0'"))
+    wait_until(
+        lambda: (
+            not project.sql("select 1 from scheduled_tasks where picked and task_instance <> 's0'")
+        )
+    )
     assert not project.diary("ended", "s0")
     assert worker.wait_exit() == 0
     assert len(project.diary("started")) == 1
@@ -77,7 +85,7 @@ def test_a_second_signal_gives_back_at_once_and_exits_1(project: Project, start:
     project.wait_entries("started", count=2)
     worker.signal(signal.SIGTERM)
     worker.wait_event("worker.stopping", at_once=False)
-    time.sleep(0.2)  # noqa: TID251 signals closer together than 0.1 s are one request
+    time.sleep(0.2)  # signals closer together than 0.1 s are one request
     worker.signal(signal.SIGTERM)
     assert worker.wait_exit(timeout=10) == 1
     for instance in ("plain", "blocker"):
@@ -105,7 +113,9 @@ def test_ctrl_c_to_the_whole_group_drains_too(project: Project, start: Start) ->
     assert project.diary("ended", "plain")
 
 
-def test_a_killed_poller_is_replaced_and_its_executions_run_again_at_once(project: Project, start: Start) -> None:
+def test_a_killed_poller_is_replaced_and_its_executions_run_again_at_once(
+    project: Project, start: Start
+) -> None:
     """Heartbeats would be missed only after an hour here: it is the supervisor who knows."""
     worker = start(heartbeat_timeout="1h", heartbeat_interval="10m")
     project.client.schedule("sleep", "victim", 2)
@@ -121,7 +131,9 @@ def test_a_killed_poller_is_replaced_and_its_executions_run_again_at_once(projec
     project.wait_gone("victim")
 
 
-def test_a_task_that_kills_its_process_becomes_a_failed_execution(project: Project, start: Start) -> None:
+def test_a_task_that_kills_its_process_becomes_a_failed_execution(
+    project: Project, start: Start
+) -> None:
     project.client.schedule("kill-own-process", "poison", {"a": 1})
     worker = start(max_crashes=3)
     worker.wait_event("execution.buried", instance="poison")
@@ -144,7 +156,9 @@ def test_a_killed_housekeeper_is_replaced_and_beats_go_on(project: Project, star
     assert not worker.events("execution.recovered")
 
 
-def test_when_the_supervisor_is_killed_running_tasks_finish_and_nothing_stays(project: Project, start: Start) -> None:
+def test_when_the_supervisor_is_killed_running_tasks_finish_and_nothing_stays(
+    project: Project, start: Start
+) -> None:
     worker = start()
     project.client.schedule("sleep", "orphan", 2)
     project.wait_entries("started", "orphan")
@@ -156,7 +170,9 @@ def test_when_the_supervisor_is_killed_running_tasks_finish_and_nothing_stays(pr
     assert len(project.diary("started", "orphan")) == 1
 
 
-def test_a_frozen_poller_is_recovered_and_its_late_result_changes_nothing(project: Project, start: Start) -> None:
+def test_a_frozen_poller_is_recovered_and_its_late_result_changes_nothing(
+    project: Project, start: Start
+) -> None:
     """Without `version` and `picked_by` in complete_delete.sql the zombie deletes the row under the second run."""
     worker = start(heartbeat_timeout="2s", heartbeat_interval="300ms")
     project.client.schedule("sleep", "zombie", 4)
@@ -172,7 +188,9 @@ def test_a_frozen_poller_is_recovered_and_its_late_result_changes_nothing(projec
     assert len(worker.events("execution.completed", instance="zombie")) == 1
 
 
-def test_a_killed_worker_is_recovered_by_another_after_the_timeout(project: Project, start: Start) -> None:
+def test_a_killed_worker_is_recovered_by_another_after_the_timeout(
+    project: Project, start: Start
+) -> None:
     first = start(heartbeat_timeout="2s", heartbeat_interval="300ms")
     project.client.schedule("sleep", "victim", 3)
     [entry] = project.wait_entries("started", "victim")
@@ -184,17 +202,24 @@ def test_a_killed_worker_is_recovered_by_another_after_the_timeout(project: Proj
     project.wait_gone("victim")
 
 
-def test_rolling_restarts_under_load_lose_and_double_nothing(project: Project, start: Start) -> None:
+def test_rolling_restarts_under_load_lose_and_double_nothing(
+    project: Project, start: Start
+) -> None:
     workers = [start(), start()]
     scheduled = 0
     for _ in range(4):
-        many = [("run" if n % 2 else "run-async", f"n{n}") for n in range(scheduled, scheduled + 1000)]
+        many = [
+            ("run" if n % 2 else "run-async", f"n{n}") for n in range(scheduled, scheduled + 1000)
+        ]
         scheduled += project.client.schedule_many(many)
         oldest = workers.pop(0)
         oldest.signal(signal.SIGTERM)
         workers.append(start())
         assert oldest.wait_exit() == 0
-    wait_until(lambda: not project.client.list(task="run") and not project.client.list(task="run-async"), timeout=60)
+    wait_until(
+        lambda: not project.client.list(task="run") and not project.client.list(task="run-async"),
+        timeout=60,
+    )
     ran = [entry.instance for entry in project.diary("ran")]
     assert len(ran) == len(set(ran)) == scheduled == 4000
 
@@ -223,7 +248,9 @@ def test_pollers_that_die_at_every_start_end_the_worker(project: Project) -> Non
 
 
 @pytest.mark.parametrize("how", ["drain", "at once"])
-def test_a_poller_told_to_drain_by_hand_is_replaced(project: Project, start: Start, how: str) -> None:
+def test_a_poller_told_to_drain_by_hand_is_replaced(
+    project: Project, start: Start, how: str
+) -> None:
     worker = start()
     project.client.schedule("sleep", "long", 1)
     [entry] = project.wait_entries("started", "long")

@@ -14,17 +14,25 @@ Start = Callable[..., Worker]
 
 def failed(project: Project, task: str) -> FailedExecution:
     """The one failed execution of a task, as soon as it is there."""
-    found = wait_until(lambda: project.client.list(task=task, state="failed"), describe=f"{task} to fail for good")
+    found = wait_until(
+        lambda: project.client.list(task=task, state="failed"), describe=f"{task} to fail for good"
+    )
     [execution] = found
     assert isinstance(execution, FailedExecution)
     return execution
 
 
-def test_exhausted_retries_leave_a_failed_execution_with_its_error_and_data(project: Project, start: Start) -> None:
+def test_exhausted_retries_leave_a_failed_execution_with_its_error_and_data(
+    project: Project, start: Start
+) -> None:
     project.client.schedule("fail", "f-1", {"why": "luck"}, priority=3)
     worker = start()
     execution = failed(project, "fail")
-    assert [entry.what for entry in project.diary(instance="f-1")] == ["attempt-1", "attempt-2", "attempt-3"]
+    assert [entry.what for entry in project.diary(instance="f-1")] == [
+        "attempt-1",
+        "attempt-2",
+        "attempt-3",
+    ]
     assert execution.attempts == 3
     assert execution.error == "RuntimeError: no {'why': 'luck'}"
     assert execution.traceback is not None
@@ -62,7 +70,9 @@ def test_retries_back_off_and_success_ends_them(project: Project, start: Start) 
     assert not project.client.list(task="fail-twice", state="failed")
 
 
-def test_without_a_handler_a_one_time_task_is_retried_in_five_minutes(project: Project, start: Start) -> None:
+def test_without_a_handler_a_one_time_task_is_retried_in_five_minutes(
+    project: Project, start: Start
+) -> None:
     project.client.schedule("fail-without-handler", "f-1")
     worker = start()
     worker.wait_event("execution.failed", instance="f-1")
@@ -90,7 +100,9 @@ def test_a_handler_that_raises_counts_as_none_and_is_named(project: Project, sta
     assert execution.execution_time > datetime.now(UTC) + timedelta(minutes=4)
 
 
-def test_a_task_that_raises_system_exit_fails_and_the_worker_lives(project: Project, start: Start) -> None:
+def test_a_task_that_raises_system_exit_fails_and_the_worker_lives(
+    project: Project, start: Start
+) -> None:
     project.client.schedule("exit", "f-1")
     project.client.schedule("exit-async", "f-2")
     worker = start()
@@ -110,7 +122,9 @@ def test_data_that_does_not_fit_fails_that_execution_alone(project: Project, sta
     assert "to: Field required" in execution.error
 
 
-def test_an_error_that_postgres_can_not_store_is_stored_bounded(project: Project, start: Start) -> None:
+def test_an_error_that_postgres_can_not_store_is_stored_bounded(
+    project: Project, start: Start
+) -> None:
     project.client.schedule("bad-error", "f-1")
     start()
     execution = failed(project, "bad-error")
@@ -120,10 +134,15 @@ def test_an_error_that_postgres_can_not_store_is_stored_bounded(project: Project
     assert len(execution.traceback) <= 16_000
 
 
-def test_an_async_task_that_overruns_its_timeout_is_cancelled_and_fails(project: Project, start: Start) -> None:
+def test_an_async_task_that_overruns_its_timeout_is_cancelled_and_fails(
+    project: Project, start: Start
+) -> None:
     project.client.schedule("slow", "f-1")
     start()
-    assert failed(project, "slow").error == "TimeoutError: it ran longer than its timeout of 0:00:00.200000"
+    assert (
+        failed(project, "slow").error
+        == "TimeoutError: it ran longer than its timeout of 0:00:00.200000"
+    )
 
 
 def test_a_plain_task_that_overruns_is_named_and_completes(project: Project, start: Start) -> None:

@@ -31,7 +31,9 @@ def test_terminated_backends_lose_no_result(project: Project, start: Start) -> N
     project.wait_gone("afterwards")
 
 
-def test_wake_ups_come_back_after_the_listening_connection_was_lost(project: Project, start: Start) -> None:
+def test_wake_ups_come_back_after_the_listening_connection_was_lost(
+    project: Project, start: Start
+) -> None:
     start(polling_interval="1h")
     with psycopg.connect(project.conninfo, autocommit=True) as connection:
         connection.execute(

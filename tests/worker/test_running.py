@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker
@@ -23,13 +24,17 @@ def test_plain_and_async_tasks_run_once_each(project: Project, start: Start) -> 
     many = [(task, f"{task}-{n}") for task in ("run", "run-async") for n in range(200)]
     assert project.client.schedule_many(many) == 400
     start()
-    wait_until(lambda: not project.client.list(task="run") and not project.client.list(task="run-async"))
+    wait_until(
+        lambda: not project.client.list(task="run") and not project.client.list(task="run-async")
+    )
     ran = [entry.instance for entry in project.diary("ran")]
     assert sorted(ran) == sorted(instance for _, instance in many)
 
 
 def test_a_row_of_an_unknown_task_is_never_touched(project: Project, start: Start) -> None:
-    project.sql("insert into scheduled_tasks (task_name, task_instance) values ('unknown', 'theirs')")
+    project.sql(
+        "insert into scheduled_tasks (task_name, task_instance) values ('unknown', 'theirs')"
+    )
     before = project.row("theirs")
     start()
     project.client.schedule("run", "ours")
@@ -37,7 +42,9 @@ def test_a_row_of_an_unknown_task_is_never_touched(project: Project, start: Star
     assert project.row("theirs") == before
 
 
-def test_what_is_picked_by_others_with_a_fresh_heartbeat_is_left_alone(project: Project, start: Start) -> None:
+def test_what_is_picked_by_others_with_a_fresh_heartbeat_is_left_alone(
+    project: Project, start: Start
+) -> None:
     project.sql(
         "insert into scheduled_tasks (task_name, task_instance, picked, picked_by, last_heartbeat)"
         " values ('run', 'theirs', true, 'node-1', now() + interval '2 seconds')"
@@ -49,7 +56,9 @@ def test_what_is_picked_by_others_with_a_fresh_heartbeat_is_left_alone(project: 
     assert project.row("theirs") == before
 
 
-def test_what_others_stopped_beating_for_is_recovered_and_run(project: Project, start: Start) -> None:
+def test_what_others_stopped_beating_for_is_recovered_and_run(
+    project: Project, start: Start
+) -> None:
     project.sql(
         "insert into scheduled_tasks (task_name, task_instance, picked, picked_by, last_heartbeat, version)"
         " values ('run', 'theirs', true, 'node-1', now() - interval '1 hour', 7)"
@@ -62,7 +71,9 @@ def test_what_others_stopped_beating_for_is_recovered_and_run(project: Project, 
     project.wait_gone("theirs")
 
 
-def test_a_heartbeat_far_in_the_future_does_not_live_for_ever(project: Project, start: Start) -> None:
+def test_a_heartbeat_far_in_the_future_does_not_live_for_ever(
+    project: Project, start: Start
+) -> None:
     project.sql(
         "insert into scheduled_tasks (task_name, task_instance, picked, picked_by, last_heartbeat)"
         " values ('run', 'theirs', true, 'node-1', now() + interval '10 years')"
@@ -71,7 +82,9 @@ def test_a_heartbeat_far_in_the_future_does_not_live_for_ever(project: Project, 
     project.wait_entries("ran", "theirs")
 
 
-def test_what_is_scheduled_for_now_starts_at_once_on_an_idle_worker(project: Project, start: Start) -> None:
+def test_what_is_scheduled_for_now_starts_at_once_on_an_idle_worker(
+    project: Project, start: Start
+) -> None:
     start(polling_interval="1h")
     lateness = []
     for number in range(20):
@@ -82,7 +95,9 @@ def test_what_is_scheduled_for_now_starts_at_once_on_an_idle_worker(project: Pro
     assert sorted(lateness)[10] < 1.0  # not the polling interval; the figures are in bench/
 
 
-def test_what_is_scheduled_ahead_starts_on_time_not_at_the_polling_interval(project: Project, start: Start) -> None:
+def test_what_is_scheduled_ahead_starts_on_time_not_at_the_polling_interval(
+    project: Project, start: Start
+) -> None:
     start(polling_interval="1h")
     due = datetime.now(UTC) + timedelta(seconds=1.5)
     project.client.schedule("run", "ahead", at=due)
@@ -92,7 +107,9 @@ def test_what_is_scheduled_ahead_starts_on_time_not_at_the_polling_interval(proj
     assert entry.at < due.timestamp() + 2
 
 
-def test_what_was_due_soon_before_the_worker_started_starts_on_time(project: Project, start: Start) -> None:
+def test_what_was_due_soon_before_the_worker_started_starts_on_time(
+    project: Project, start: Start
+) -> None:
     project.sql(
         "insert into scheduled_tasks (task_name, task_instance, execution_time)"
         " values ('run', 'soon', now() + interval '3 seconds')"
@@ -106,15 +123,22 @@ def test_the_more_urgent_runs_first(project: Project, start: Start) -> None:
         project.client.schedule("run", f"priority-{priority}", priority=priority)
     start(processes=1, concurrency=1, batch_size=1)
     entries = project.wait_entries("ran", count=4)
-    assert [entry.instance for entry in entries] == ["priority-10", "priority-0", "priority--5", "priority-None"]
+    assert [entry.instance for entry in entries] == [
+        "priority-10",
+        "priority-0",
+        "priority--5",
+        "priority-None",
+    ]
 
 
-def test_a_recurring_task_runs_again_and_again_from_the_end_of_each_run(project: Project, start: Start) -> None:
+def test_a_recurring_task_runs_again_and_again_from_the_end_of_each_run(
+    project: Project, start: Start
+) -> None:
     start()
     entries = project.wait_entries("ticked", "default", count=4)
-    gaps = [after.at - before.at for before, after in zip(entries, entries[1:], strict=False)]
+    gaps = [after.at - before.at for before, after in pairwise(entries)]
     assert min(gaps) >= 0.2
-    [row] = [execution for execution in project.client.list(task="tick")]
+    [row] = project.client.list(task="tick")
     assert row.last_success is not None
     assert row.consecutive_failures == 0
 
@@ -144,7 +168,9 @@ def test_what_a_task_schedules_is_written_with_its_success(project: Project, sta
     assert [entry.instance for entry in entries] == [f"link-{n}" for n in (5, 4, 3, 2, 1, 0)]
 
 
-def test_what_a_failed_run_wanted_to_schedule_is_not_written(project: Project, start: Start) -> None:
+def test_what_a_failed_run_wanted_to_schedule_is_not_written(
+    project: Project, start: Start
+) -> None:
     project.client.schedule("chain-that-fails", "parent")
     worker = start()
     worker.wait_event("execution.failed", instance="parent")
@@ -152,11 +178,16 @@ def test_what_a_failed_run_wanted_to_schedule_is_not_written(project: Project, s
     assert project.row("parent") is not None
 
 
-def test_two_workers_share_thousands_of_executions_and_run_each_once(project: Project, start: Start) -> None:
+def test_two_workers_share_thousands_of_executions_and_run_each_once(
+    project: Project, start: Start
+) -> None:
     many = [("run" if n % 2 else "run-async", f"n{n}") for n in range(3000)]
     project.client.schedule_many(many)
     workers = [start(), start()]
-    wait_until(lambda: not project.client.list(task="run") and not project.client.list(task="run-async"), timeout=60)
+    wait_until(
+        lambda: not project.client.list(task="run") and not project.client.list(task="run-async"),
+        timeout=60,
+    )
     entries = project.diary("ran")
     assert len(entries) == 3000
     assert len({entry.instance for entry in entries}) == 3000
@@ -188,3 +219,24 @@ def test_a_task_that_holds_the_gil_keeps_its_heartbeat(project: Project, start: 
     assert len(started) == len(ended) == 1
     assert not worker.events("execution.recovered")
     assert ended[0].at - started[0].at > 1.0, "it did not hold the GIL for longer than the timeout"
+
+
+def test_history_that_is_not_there_yet_is_none_not_a_date(project: Project, start: Start) -> None:
+    project.client.schedule("history", "h-1")
+    start()
+    project.wait_entries("None/None", "h-1")
+    project.client.schedule("run", "later", in_=timedelta(hours=1))
+    later = project.client.get("run", "later")
+    assert later is not None
+    assert (later.last_success, later.last_failure, later.last_heartbeat) == (None, None, None)
+
+
+def test_an_execution_due_since_ever_does_not_stop_the_pick(project: Project, start: Start) -> None:
+    project.sql(
+        "insert into scheduled_tasks (task_name, task_instance, execution_time, last_success)"
+        " values ('run', 'ever', '-infinity', 'infinity')"
+    )
+    worker = start()
+    project.wait_entries("ran", "ever")
+    project.wait_gone("ever")
+    assert not worker.events("poller.died")

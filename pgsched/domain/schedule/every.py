@@ -54,6 +54,10 @@ class Every:
         }
         return f"Every({', '.join(f'{name}={count}' for name, count in parts.items() if count)})"
 
+    def first_time(self, now: datetime) -> datetime:
+        """The first run of all is at once, in UTC: there is no last run to count from."""
+        return utc(now)
+
     def next_time(self, after: datetime) -> datetime:
         """`after` (the end of the last run) plus the interval, in UTC. Raises: ValueError past the year 9999."""
         try:

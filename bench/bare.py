@@ -1,0 +1,48 @@
+"""The bare SQL loop: what Postgres does when nobody promises anything. Pick 100, delete 100, in each of N processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+
+import psycopg
+
+BATCH = 100
+PICK = """
+update scheduled_tasks set picked = true, picked_by = %s, last_heartbeat = now(), version = version + 1
+where (task_name, task_instance) in (
+  select task_name, task_instance from scheduled_tasks
+  where picked = false and execution_time <= now()
+  order by priority desc nulls last, execution_time
+  limit %s for update skip locked)
+returning task_name, task_instance
+"""
+DELETE = """
+delete from scheduled_tasks using unnest(%s::text[], %s::text[]) as held (task_name, task_instance)
+where scheduled_tasks.task_name = held.task_name and scheduled_tasks.task_instance = held.task_instance
+"""
+
+
+def drain(conninfo: str, processes: int, executions: int) -> float:
+    """Executions a second, from the first pick to the last delete."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(processes + 1)
+    workers = [
+        context.Process(target=_loop, args=(conninfo, str(number), ready))
+        for number in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    started = time.monotonic()
+    for worker in workers:
+        worker.join()
+    return executions / (time.monotonic() - started)
+
+
+def _loop(conninfo: str, name: str, ready: multiprocessing.synchronize.Barrier) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        ready.wait()
+        while rows := connection.execute(PICK, (name, BATCH)).fetchall():
+            names, instances = zip(*rows, strict=True)
+            connection.execute(DELETE, (list(names), list(instances)))
