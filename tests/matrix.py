@@ -1,4 +1,4 @@
-"""`make test-matrix`: the tests on Postgres 14 to 18, each from a wheel of its own. `python -m tests.matrix 14 16` for some."""
+"""`make test-matrix`: the tests on Postgres 14 to 18, each from a wheel. `python -m tests.matrix 14 16` for some."""
 
 from __future__ import annotations
 
