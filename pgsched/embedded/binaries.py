@@ -51,7 +51,7 @@ def reachable_by(binaries: Binaries, account_id: int) -> Binaries:
 
     Root may well have its virtual environment in /root; opening that to others is not for us to do.
     """
-    if _can_reach(binaries.folder / "postgres", account_id):
+    if can_reach(binaries.folder / "postgres", account_id):
         return binaries
     package, libraries = (
         binaries.folder.parents[1],
@@ -85,8 +85,9 @@ def _cache_folder() -> Path:
     return CACHE
 
 
-def _can_reach(program: Path, account_id: int) -> bool:
-    path = program.resolve()
+def can_reach(path: Path, account_id: int) -> bool:
+    """Whether an account can walk to a path."""
+    path = path.resolve()
     return all(_is_open(each, account_id) for each in (path, *path.parents))
 
 

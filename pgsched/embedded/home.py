@@ -72,7 +72,9 @@ class Home:
     def prepare(self) -> None:
         """Make the folder, or refuse one that is somebody else's. Raises: EmbeddedServerError."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Root's server must be able to walk through; it can't look around.
+            mode = 0o700 if account() is None else 0o711
+            self.folder.mkdir(mode=mode, parents=True, exist_ok=True)
             names = {path.name for path in self.folder.iterdir()}
             if names and MARKER not in names:
                 raise EmbeddedServerError(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from setproctitle import setproctitle
 
-from pgsched.embedded.binaries import Binaries, find_binaries, reachable_by
+from pgsched.embedded.binaries import Binaries, can_reach, find_binaries, reachable_by
 from pgsched.embedded.home import Home, account
 from pgsched.errors import EmbeddedServerError
 
@@ -41,6 +41,7 @@ SETTINGS = {
 LOOK_S = 0.1
 STOP_PATIENCE_S = 10.0
 PR_SET_PDEATHSIG = 1
+WALKS_NOT_BACK = 16
 
 
 def main(folder: str, settings: str) -> int:
@@ -70,7 +71,7 @@ def _keep(home: Home, sockets: Path, settings: Mapping[str, str]) -> None:
     with home.server_log.open("wb") as log:
         options = [f"--{name}={value}" for name, value in settings.items()]
         options.append(f"--unix_socket_directories={sockets}")
-        command = [binaries.program("postgres"), "-D", _here(home.data), *options]
+        command = [binaries.program("postgres"), "-D", _here(home.data, binaries), *options]
         server = subprocess.Popen(
             command,
             stdout=log,
@@ -125,7 +126,7 @@ def _make_data(home: Home, binaries: Binaries) -> None:
         "--no-sync",
         "--no-instructions",
     ]
-    command = [binaries.program("initdb"), "-D", _here(fresh), *options, *locale]
+    command = [binaries.program("initdb"), "-D", _here(fresh, binaries), *options, *locale]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, **_as_account(fresh)
     )
@@ -134,11 +135,18 @@ def _make_data(home: Home, binaries: Binaries) -> None:
     fresh.rename(home.data)
 
 
-def _here(folder: Path) -> str:
+def _here(folder: Path, binaries: Binaries) -> str:
     """How a server is told its data folder. Root's account may not be able to walk there (below /root, say): its own
-    working directory, which it inherits, needs no walk.
+    working directory, which it inherits, needs no walk. Before 16 the programs walk back to where they started.
     """
-    return "/proc/self/cwd" if account() is not None else str(folder)
+    lent = account()
+    if lent is None or can_reach(folder, lent.pw_uid):
+        return str(folder)
+    if binaries.major < WALKS_NOT_BACK:
+        raise EmbeddedServerError(
+            f"Postgres {binaries.major} runs as {lent.pw_name}, who can't reach {folder}: choose another folder"
+        )
+    return "/proc/self/cwd"
 
 
 def _as_account(folder: Path) -> dict[str, Any]:
