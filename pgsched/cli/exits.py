@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -17,7 +16,7 @@ from pgsched.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 
 class ExitStatus(IntEnum):
@@ -28,13 +27,15 @@ class ExitStatus(IntEnum):
     """What was asked for can't be done: not found, running, already there, not up to date."""
     USAGE = 2
     BUG = 70
-    """sysexits' EX_SOFTWARE."""
+    """An error of pgsched's own (sysexits' EX_SOFTWARE); the trace is on stderr."""
     UNAVAILABLE = 75
     """EX_TEMPFAIL: the database, or its schema; trying again may help."""
     CONFIG = 78
     """EX_CONFIG: configuration or task modules; trying again won't help."""
     INTERRUPTED = 130
-    """As a shell reports a program ended by SIGINT."""
+    """Ctrl-C before a worker was up, or in any other command."""
+    TERMINATED = 143
+    """SIGTERM before a worker was up, or in any other command."""
 
 
 STATUSES: tuple[tuple[type[Exception], ExitStatus], ...] = (
@@ -82,16 +83,8 @@ def _told(error: Exception) -> int:
                 note(line)
             return status
     traceback.print_exception(error)
-    note(
-        f"this is a bug in pgsched: please report it to its issue tracker, with the lines above "
-        f"and the command ({_command(sys.argv)})"
-    )
+    note("this is a bug in pgsched: please report it, with the lines above, to its issue tracker")
     return ExitStatus.BUG
-
-
-def _command(arguments: Sequence[str]) -> str:
-    """The command's name alone: what follows it may hold a DSN or data."""
-    return next((word for word in arguments[1:] if word.isalpha()), "none")
 
 
 def _usage_line(error: UsageProblem) -> str:

@@ -4,6 +4,7 @@ Imports typer and nothing heavy: `pgsched --help` and shell completion must answ
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -108,6 +109,8 @@ def _ensure_streams() -> None:
 def main() -> None:
     """Run the command that `sys.argv` asks for and exit with its status."""
     _ensure_streams()
+    # As process 1 of a container a signal without a handler is ignored, and loading takes a moment.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(exits.ExitStatus.TERMINATED))
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not break an ASCII terminal
     sys.exit(exits.exit_status(lambda: app(prog_name="pgsched", standalone_mode=False)))

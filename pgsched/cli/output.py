@@ -11,6 +11,7 @@ import re
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -57,13 +58,14 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(width=UNBOUNDED_WIDTH)
+    drawn = StringIO()
+    is_terminal = True if sys.stdout.isatty() else None
+    console = Console(file=drawn, force_terminal=is_terminal, width=UNBOUNDED_WIDTH)
     table = _empty_table(columns)
     for row in rows:
         table.add_row(*(Text(printable(cell) or EMPTY) for cell in row))
-    with console.capture() as captured:
-        console.print(table)
-    write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    console.print(table)
+    write("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
 
 
 def _empty_table(columns: Sequence[str]) -> Table:

@@ -88,6 +88,8 @@ def fork(title: str, main: Callable[[], int], *, closing: tuple[int, ...] = ()) 
             os.close(end)
         setproctitle(title)
         status = main()
+    except (SystemExit, KeyboardInterrupt):
+        status = EXIT_AT_ONCE  # a signal, before this child had handlers of its own
     except BaseException:  # noqa: BLE001 a child must not return into its parent's code
         traceback.print_exc()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pytest
 from pgsched.cli.main import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
 TIMEOUT_S = 30
@@ -89,8 +90,9 @@ def environment_without_settings() -> dict[str, str]:
 @pytest.fixture
 def usage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Answer]:
+) -> Generator[Callable[..., Answer]]:
     """`pgsched` through its entry point in this process: for what ends before it needs a database."""
+    handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
@@ -101,4 +103,5 @@ def usage(
         said = capfd.readouterr()
         return Answer(int(ended.value.code or 0), said.out, said.err)
 
-    return run
+    yield run
+    signal.signal(signal.SIGTERM, handler)
