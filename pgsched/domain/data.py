@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,9 @@ PLAIN_TYPES = frozenset({Any, object, dict, list, str, int, float, bool, type(No
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _SHOWN_PROBLEMS = 5
+
+LONGEST_WHOLE_NUMBER = 4000
+"""Digits: Python refuses to convert more than 4,300, as that takes quadratic time."""
 
 
 def to_json(data: object) -> str | None:
@@ -53,6 +57,20 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"a {type(value).__qualname__} has no JSON form")
+
+
+def shown_json(text: str) -> Any:
+    """JSON for a reader; a number that Python can't hold or can't write again stays text."""
+    return json.loads(text, parse_int=_whole_number, parse_float=_number)
+
+
+def _whole_number(text: str) -> int | str:
+    return int(text) if len(text) <= LONGEST_WHOLE_NUMBER else text
+
+
+def _number(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def reader_of(annotation: object) -> Callable[[str | None], Any]:

@@ -47,9 +47,8 @@ def connect_worker(
     Raises: DatabaseUnavailable.
     """
     with translated():
-        completed = conninfo_.make_conninfo(
-            _completed(conninfo, name),
-            **_unless_given(conninfo, {"target_session_attrs": "read-write"}),
+        completed = _with_defaults(
+            _completed(conninfo, name), {"target_session_attrs": "read-write"}
         )
         connection = psycopg.connect(completed, autocommit=True)
         _in_utc(connection)
@@ -85,7 +84,10 @@ def translated() -> Generator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise translation(error) from error
+        ours = translation(error)
+        if ours is error:
+            raise
+        raise ours from error
 
 
 def translation(error: psycopg.Error) -> Exception:
@@ -100,11 +102,6 @@ def translation(error: psycopg.Error) -> Exception:
             )
         case errors.InsufficientPrivilege():
             return DatabaseUnavailable(f"the role lacks a right: {reason}")
-        case psycopg.ProgrammingError() if error.sqlstate is None:
-            # libpq quotes the part it can't read, which may hold the password
-            return DatabaseUnavailable(
-                "the DSN can't be read (it is not shown, as it may hold a password)"
-            )
         case psycopg.DataError() | errors.ProgramLimitExceeded() | errors.StatementTooComplex():
             return InvalidData(f"the database refused the data: {reason}")
         case psycopg.OperationalError() | psycopg.InterfaceError():
@@ -116,13 +113,22 @@ def translation(error: psycopg.Error) -> Exception:
 
 
 def _completed(conninfo: str, name: str) -> str:
+    """The conninfo with our defaults. Raises: DatabaseUnavailable where it can't be read."""
     defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": name, **STALE_SOCKET}
-    return conninfo_.make_conninfo(conninfo, **_unless_given(conninfo, defaults))
+    return _with_defaults(conninfo, defaults)
 
 
-def _unless_given(conninfo: str, defaults: dict[str, Any]) -> dict[str, Any]:
-    given = conninfo_.conninfo_to_dict(conninfo)
-    return {key: value for key, value in defaults.items() if key not in given}
+def _with_defaults(conninfo: str, defaults: dict[str, Any]) -> str:
+    try:
+        given = conninfo_.conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        # What libpq says quotes the part it can't read, which may hold the password.
+        raise DatabaseUnavailable(
+            "the DSN can't be read (it is not shown, as it may hold a password)"
+        ) from None
+    return conninfo_.make_conninfo(
+        conninfo, **{key: value for key, value in defaults.items() if key not in given}
+    )
 
 
 def _in_utc(connection: psycopg.Connection[Any]) -> None:

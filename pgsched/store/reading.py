@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pgsched.domain.data import shown_json
 from pgsched.domain.execution import Execution, FailedExecution, State, TaskInstance
 from pgsched.store.operation import Operation, Query
 
@@ -64,6 +64,6 @@ def _fields(columns: tuple[str, ...], row: Row) -> dict[str, Any]:
         column: value.astimezone(UTC) if isinstance(value, datetime) else value
         for column, value in zip(columns, row, strict=True)
     }
-    fields["task_data"] = None if fields["task_data"] is None else json.loads(fields["task_data"])
+    fields["task_data"] = None if fields["task_data"] is None else shown_json(fields["task_data"])
     fields["state"] = State(fields["state"])
     return fields

@@ -57,6 +57,11 @@ class Names:
             "failed_index": sql.Identifier(f"idx_{self.table}_failed"),
         }
 
+    def escaped(self) -> Names:
+        """For statements with parameters, in which psycopg reads a percent sign as the start of a placeholder."""
+        schema = None if self.schema is None else self.schema.replace("%", "%%")
+        return Names(self.table.replace("%", "%%"), schema)
+
     def _qualified(self, name: str) -> sql.Identifier:
         return sql.Identifier(name) if self.schema is None else sql.Identifier(self.schema, name)
 
@@ -69,15 +74,16 @@ def statements(names: Names) -> Mapping[str, bytes]:
         for path in (files("pgsched.store") / "sql").iterdir()
         if path.name.endswith(".sql")
     }
+    identifiers = names.escaped().identifiers()
     fragments: dict[str, sql.Composable] = {
-        name: composed(texts.pop(name), names.identifiers())
+        name: composed(texts.pop(name), identifiers)
         for name in ("state", "dead_by_heartbeat", "dead_by_poller")
     }
     instant = texts.pop("instant")
     for column in ("execution_time", "last_success", "last_failure", "last_heartbeat"):
         fragments[column] = composed(instant, {"column": sql.Identifier(column)})
     recover = texts.pop("recover")
-    known = {**names.identifiers(), **fragments}
+    known = {**identifiers, **fragments}
     composables = {name: composed(text, known) for name, text in texts.items()}
     composables["recover_dead"] = composed(
         recover, {**known, "dead": fragments["dead_by_heartbeat"]}
