@@ -104,11 +104,17 @@ class Poller:
         for received in self._signals.received():
             self._obey(received)
         if self._ends.get("wake") in ready:
-            self._wakeup.hear(self._ends["wake"])
+            self._hear()
         if self._ends.get("lifeline") in ready:
             del self._ends["lifeline"]
             self._log.warning(Event.POLLER_ORPHANED, pid=os.getpid())
             self._drain()
+
+    def _hear(self) -> None:
+        try:
+            self._wakeup.hear(self._ends["wake"])
+        except EOFError:
+            del self._ends["wake"]  # supervisor and housekeeper are both gone
 
     def _wait_s(self) -> float:
         """Until the database is tried again, the next look, or the end of a stage: whatever comes first."""

@@ -56,11 +56,19 @@ class Signals:
     ) -> None:
         self.bell = Bell()
         self._received: list[signal.Signals] = []
+        self._taken = (*noted, *ignored)
         for number in noted:
             signal.signal(number, self._note)
         for number in ignored:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(self.bell.ringing_end, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """In a fork, ours or a task's: a child that a task starts must die of SIGTERM like any other."""
+        signal.set_wakeup_fd(-1)
+        for number in self._taken:
+            signal.signal(number, signal.SIG_DFL)
 
     def _note(self, number: int, _frame: object) -> None:
         self._received.append(signal.Signals(number))
@@ -83,7 +91,6 @@ def fork(title: str, main: Callable[[], int], *, closing: tuple[int, ...] = ()) 
         return pid
     status = EXIT_BUG
     try:
-        signal.set_wakeup_fd(-1)
         for end in closing:
             os.close(end)
         setproctitle(title)

@@ -79,7 +79,7 @@ class Wakeup:
         self._next_look_at = min(self._next_look_at, monotonic() + wait_s)
 
     def hear(self, pipe: int) -> None:
-        """Take in what the housekeeper has written on this poller's pipe."""
+        """Take in what the housekeeper has written on this poller's pipe. Raises: EOFError when nobody is left to."""
         heard = drained(pipe)
         whole = len(heard) - len(heard) % DUE.size
         for (due,) in DUE.iter_unpack(heard[:whole]):

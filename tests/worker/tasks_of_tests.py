@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import time
@@ -211,3 +212,21 @@ def broken_schedule() -> None: ...
 @one_time("history")
 def history(data: Any, context: ExecutionContext) -> None:
     note(f"{context.last_success}/{context.last_failure}", context)
+
+
+def be_a_child(is_up: Any) -> None:
+    is_up.set()
+    time.sleep(60)
+
+
+@one_time("start-a-process")
+def start_a_process(data: Any, context: ExecutionContext) -> None:
+    forking = multiprocessing.get_context("fork")
+    is_up = forking.Event()
+    child = forking.Process(target=be_a_child, args=(is_up,))
+    child.start()
+    is_up.wait(10)
+    child.terminate()
+    child.join(10)
+    note(f"child-{child.exitcode}", context)
+    child.kill()

@@ -259,3 +259,14 @@ def test_a_poller_told_to_drain_by_hand_is_replaced(
     project.wait_gone("long")
     assert len(project.diary("started", "long")) == (1 if how == "drain" else 2)
     assert not worker.events("poller.died")
+
+
+def test_a_process_that_a_task_forks_dies_of_sigterm_like_any_other(
+    project: Project, start: Start
+) -> None:
+    """Without the reset in process.py it inherits the poller's handler, which only takes note."""
+    worker = start()
+    project.client.schedule("start-a-process", "parent")
+    project.wait_entries(f"child--{int(signal.SIGTERM)}", "parent")
+    project.wait_gone("parent")
+    assert worker.stop() == 0
