@@ -8,10 +8,12 @@ one would look alive for ever.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +44,13 @@ YOUNG_SERVER_S = 60.0
 SETTLING_S = 5.0
 """After an outage every live worker beats as soon as it is back; until then nobody may be called dead."""
 
+LOOKS_S = (0.0, 0.2, 0.8, 4.0, 30.0)
+"""Pauses before each look for what a killed poller left. One look is not enough: the server may still be at its last
+pick, which commits after it is dead. Thirty seconds is the statement timeout: nothing of it can come later."""
+
+LAST_LOOKS = 3
+"""So many of them must have been made before the worker may end."""
+
 LAST_WORDS_S = 5.0
 """How long recoveries may still be tried when the worker ends."""
 
@@ -53,11 +62,24 @@ class Member(NamedTuple):
     pid: int
 
 
+class End(StrEnum):
+    """How a poller ended. Only what died of itself leaves executions that collect a crash."""
+
+    IN_ORDER = "in order"
+    KILLED = "killed"
+    DIED = "died"
+
+
 class Ended(NamedTuple):
-    """A poller that is gone: died (its executions collect a crash), or was ended in order (they don't)."""
+    """A poller that is gone."""
 
     identity: str
-    has_died: bool
+    end: End
+
+    @property
+    def looks(self) -> tuple[float, ...]:
+        """The pauses before each look for what it left."""
+        return LOOKS_S[:1] if self.end is End.IN_ORDER else LOOKS_S
 
 
 class Roster(NamedTuple):
@@ -73,7 +95,8 @@ class Roster(NamedTuple):
     def read(cls, line: bytes) -> Roster:
         members, ended = json.loads(line)
         return cls(
-            tuple(Member(*member) for member in members), tuple(Ended(*each) for each in ended)
+            tuple(Member(*member) for member in members),
+            tuple(Ended(who, End(end)) for who, end in ended),
         )
 
 
@@ -105,7 +128,7 @@ class Housekeeper:
         self._unread = b""
         self._wake_pipes = wake_pipes
         self._roster = roster
-        self._handed_on: set[str] = set()
+        self._looked: dict[str, tuple[int, float]] = {}
         self._log = Logger()
         # It ends when its supervisor says so, after the last poller: a signal to the whole group must not end it.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
@@ -132,7 +155,9 @@ class Housekeeper:
     def _is_done(self) -> bool:
         if self._orders is not None:
             return False
-        return monotonic() > self._gives_up_at or not (self._living() or self._to_hand_on())
+        if monotonic() > self._gives_up_at:
+            return True
+        return not self._living() and all(map(self._is_handed_on, self._roster.ended))
 
     def _wait(self) -> None:
         ends = [] if self._orders is None else [self._orders]
@@ -146,8 +171,9 @@ class Housekeeper:
         if self._outage.is_on:
             return self._outage.wait_s
         waits = [self._beat.wait_s, self._sweep.wait_s, self._probe.wait_s]
-        if self._orders is None or self._to_hand_on():
+        if self._orders is None:
             waits.append(0.1)
+        waits += [max(0.0, self._next_look_at(each) - monotonic()) for each in self._roster.ended]
         return min(waits)
 
     def _take_orders(self) -> None:
@@ -160,7 +186,8 @@ class Housekeeper:
         *lines, self._unread = self._unread.split(b"\n")
         if lines:
             self._roster = Roster.read(lines[-1])
-            self._handed_on &= {each.identity for each in self._roster.ended}
+            known = {each.identity for each in self._roster.ended}
+            self._looked = {who: looked for who, looked in self._looked.items() if who in known}
 
     def _end(self) -> None:
         """No more orders: the supervisor is done, or gone. Pollers that outlive it are beaten for while they drain,
@@ -169,7 +196,7 @@ class Housekeeper:
         self._orders = None
         drain_s = self._plan.shutdown_timeout.total_seconds() if self._living() else 0.0
         self._gives_up_at = monotonic() + drain_s + LAST_WORDS_S
-        orphans = tuple(Ended(member.identity, has_died=False) for member in self._roster.members)
+        orphans = tuple(Ended(member.identity, End.KILLED) for member in self._roster.members)
         self._roster = self._roster._replace(ended=self._roster.ended + orphans)
 
     def _talk(self) -> None:
@@ -219,32 +246,36 @@ class Housekeeper:
         if living := self._living():
             self._session.run(beat([member.identity for member in living]))
 
-    def _to_hand_on(self) -> list[Ended]:
-        living = {member.identity for member in self._living()}
-        return [
-            each
-            for each in self._roster.ended
-            if each.identity not in self._handed_on and each.identity not in living
-        ]
+    def _next_look_at(self, ended: Ended) -> float:
+        """When to look (again) for what an ended poller left; never again after the last time."""
+        looks, last_at = self._looked.get(ended.identity, (0, 0.0))
+        return last_at + ended.looks[looks] if looks < len(ended.looks) else math.inf
+
+    def _is_handed_on(self, ended: Ended) -> bool:
+        looks, _ = self._looked.get(ended.identity, (0, 0.0))
+        return looks >= min(LAST_LOOKS, len(ended.looks))
 
     def _hand_on(self) -> None:
         """What ended pollers held is due again: at once, not after the heartbeat timeout."""
+        living = {member.identity for member in self._living()}
+        for ended in self._roster.ended:
+            if ended.identity in living or self._next_look_at(ended) > monotonic():
+                continue
+            if self._hand_on_of(ended):
+                looks, _ = self._looked.get(ended.identity, (0, 0.0))
+                self._looked[ended.identity] = (looks + 1, monotonic())
+
+    def _hand_on_of(self, ended: Ended) -> bool:
+        """Hand on what one of them left; answers whether that was all of it."""
         names = self._plan.database.names
-        for ended in self._to_hand_on():
-            if ended.has_died:
-                found = self._session.run(
-                    recover_of(names, ended.identity, max_crashes=self._plan.max_crashes)
-                )
-                self._log_recovered(found, reason="poller died")
-                if len(found) == BATCH:
-                    continue
-            else:
-                released = self._session.run(release_of(names, ended.identity))
-                if released:
-                    self._log.info(
-                        Event.EXECUTION_RELEASED, poller=ended.identity, executions=released
-                    )
-            self._handed_on.add(ended.identity)
+        if ended.end is not End.DIED:
+            if released := self._session.run(release_of(names, ended.identity)):
+                self._log.info(Event.EXECUTION_RELEASED, poller=ended.identity, executions=released)
+            return True
+        max_crashes = self._plan.max_crashes
+        found = self._session.run(recover_of(names, ended.identity, max_crashes=max_crashes))
+        self._log_recovered(found, reason="poller died")
+        return len(found) < BATCH
 
     def _recover_dead(self) -> None:
         if not self._has_seen_server and self._is_server_young():

@@ -20,7 +20,7 @@ from setproctitle import setproctitle
 
 from pgsched.log import Event, Logger
 from pgsched.worker.clock import monotonic
-from pgsched.worker.housekeeper import Ended, Housekeeper, Member, Roster
+from pgsched.worker.housekeeper import End, Ended, Housekeeper, Member, Roster
 from pgsched.worker.notify import notify
 from pgsched.worker.poller import Poller
 from pgsched.worker.preflight import preflight
@@ -252,11 +252,12 @@ class Supervisor:
     def _note_poller_end(self, slot: Slot, status: int) -> None:
         pid = slot.pid
         slot.note_end()
-        is_in_order = status in {EXIT_OK, EXIT_AT_ONCE} or pid in self._killed
-        self._ended = [*self._ended, Ended(slot.identity, has_died=not is_in_order)]
+        end = End.IN_ORDER if status in {EXIT_OK, EXIT_AT_ONCE} else End.DIED
+        end = End.KILLED if pid in self._killed else end
+        self._ended = [*self._ended, Ended(slot.identity, end)]
         self._ended = self._ended[-REMEMBERED_ENDS:]
         self._tell_housekeeper()
-        if not is_in_order:
+        if end is End.DIED:
             self._log.error(
                 Event.POLLER_DIED, poller=slot.identity, pid=pid, status=_status_word(status)
             )

@@ -270,3 +270,30 @@ def test_a_process_that_a_task_forks_dies_of_sigterm_like_any_other(
     project.wait_entries(f"child--{int(signal.SIGTERM)}", "parent")
     project.wait_gone("parent")
     assert worker.stop() == 0
+
+
+def test_a_pick_that_commits_after_its_poller_was_killed_is_handed_on_too(
+    project: Project, start: Start
+) -> None:
+    """The server goes on with a statement whose client is gone. With one look alone the row stays picked for ever."""
+    worker = start(processes=1, heartbeat_timeout="1h", heartbeat_interval="10m")
+    project.sql(
+        "create function slow_pick() returns trigger language plpgsql as"
+        " $$ begin perform pg_sleep(0.7); return new; end $$"
+    )
+    project.sql(
+        "create trigger slow_pick before update on scheduled_tasks for each row"
+        " when (new.picked and not old.picked and old.version = 1 and new.task_name = 'run')"
+        " execute function slow_pick()"
+    )
+    project.client.schedule("run", "picked-by-the-dead")
+    wait_until(
+        lambda: project.sql(
+            "select 1 from pg_stat_activity where datname = current_database()"
+            " and wait_event = 'PgSleep' and application_name like 'pgsched %%'"
+        ),
+        describe="the pick to be under way",
+    )
+    os.kill(worker.pollers[0], signal.SIGKILL)
+    project.wait_entries("ran", "picked-by-the-dead")
+    project.wait_gone("picked-by-the-dead")
