@@ -6,7 +6,6 @@ import itertools
 import os
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -32,10 +31,11 @@ def server() -> Generator[str]:
     if given:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="pgsched-test-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o711)  # before 16, root's server must be able to walk to its data
-        with embedded_server(f"embedded:{folder}/postgres", settings=SETTINGS) as conninfo:
-            yield conninfo
+    with (
+        tempfile.TemporaryDirectory(prefix="pgsched-test-", ignore_cleanup_errors=True) as folder,
+        embedded_server(f"embedded:{folder}/postgres", settings=SETTINGS) as conninfo,
+    ):
+        yield conninfo
 
 
 @pytest.fixture

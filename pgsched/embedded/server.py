@@ -2,6 +2,8 @@
 
 Users hold a shared lock for as long as they need the server; a keeper process (keeper.py) waits for the exclusive one,
 which the kernel gives it the moment the last user is gone, even by kill -9. Nobody counts users, so nobody miscounts.
+A second lock is the server's own: it goes from whoever starts it to its keeper and on to Postgres, without a moment in
+between, so that it is free if and only if nothing of the server is left.
 """
 
 from __future__ import annotations
@@ -13,20 +15,26 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgsched.embedded.binaries import find_binaries
+import pgsched
+from pgsched.embedded.account import Account
+from pgsched.embedded.binaries import find_binaries, runnable_by
 from pgsched.embedded.home import DEFAULT, PREFIX, Home
 from pgsched.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
-    from pathlib import Path
+
+    from pgsched.embedded.binaries import Binaries
 
 NOT_FOR_PRODUCTION = "an embedded Postgres is for development: one machine, one user, no backups"
 
 PATIENCE_S = 60.0
 PAUSE_S = 0.01
+
+KEEPER = "from pgsched.embedded.keeper import main; main()"
 
 
 def is_embedded(dsn: str) -> bool:
@@ -40,34 +48,58 @@ def embedded_server(
 ) -> Generator[str]:
     """The conninfo of a running private server, over a Unix socket; started if nobody has yet.
 
-    `settings` are server settings for the one that starts it. Raises: EmbeddedServerError.
+    `settings` are server settings for the one that starts it. Forked children use the server too, until they end.
+    Raises: EmbeddedServerError.
     """
-    binaries = find_binaries()
-    home = Home.of(dsn, binaries)
-    home.prepare()
-    with _locked(home.users_lock, fcntl.LOCK_SH):
-        with _locked(home.start_lock, fcntl.LOCK_EX):
-            if not home.is_kept():
-                _start_keeper(home, settings or {})
-        yield home.conninfo()
-
-
-@contextmanager
-def _locked(path: Path, kind: int) -> Generator[None]:
-    """Hold a lock on a file; forked children hold it too. Raises: EmbeddedServerError after a minute."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    home, users = _join(dsn, settings or {})
     try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not _try_lock(file, kind):
-            if time.monotonic() > deadline:
-                raise EmbeddedServerError(f"{path} has been locked by another process for a minute")
-            time.sleep(PAUSE_S)
-        yield
+        yield home.conninfo()
     finally:
-        os.close(file)
+        os.close(users)  # never unlocked: that would take the lock from forked children as well
 
 
-def _try_lock(file: int, kind: int) -> bool:
+def _join(dsn: str, settings: Mapping[str, str]) -> tuple[Home, int]:
+    binaries = find_binaries()
+    home = Home.of(dsn, binaries.major)
+    try:
+        home.prepare()
+        users = os.open(home.users_lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _wait_for_server(home, users, binaries, settings)
+        except BaseException:
+            os.close(users)
+            raise
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"{error.filename or home.folder} can't be used: {error.strerror or error}; "
+            "embedded:FOLDER names another folder"
+        ) from error
+    return home, users
+
+
+def _wait_for_server(
+    home: Home, users: int, binaries: Binaries, settings: Mapping[str, str]
+) -> None:
+    """Become a user of a server that answers, or start one: once, whose failure is then ours to tell."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not _locked(users, fcntl.LOCK_SH):  # a keeper is stopping its server
+        _pause(home, deadline)
+    started_at: int | None = None
+    while True:
+        server = os.open(home.server_lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if _locked(server, fcntl.LOCK_EX):
+                if started_at is not None:
+                    raise EmbeddedServerError(f"did not start: {home.last_words(since=started_at)}")
+                started_at = _start(home, server, binaries, settings)
+            elif home.is_answering():
+                return
+        finally:
+            os.close(server)
+        _pause(home, deadline)
+
+
+def _locked(file: int, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -75,32 +107,41 @@ def _try_lock(file: int, kind: int) -> bool:
     return True
 
 
-def _start_keeper(home: Home, settings: Mapping[str, str]) -> None:
-    """Start the keeper, detached, and wait until its server answers."""
-    home.socket_note.unlink(missing_ok=True)
-    with home.keeper_log.open("wb") as log:
-        keeper = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pgsched.embedded.keeper",
-                str(home.folder),
-                json.dumps(dict(settings)),
-            ],
+def _pause(home: Home, deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise EmbeddedServerError(f"no answer for {PATIENCE_S:.0f} s; see {home.log}")
+    time.sleep(PAUSE_S)
+
+
+def _start(home: Home, server: int, binaries: Binaries, settings: Mapping[str, str]) -> int:
+    """Start the keeper, which takes the lock over. Answers where in the log its story begins."""
+    account = Account.of_server()
+    binaries = runnable_by(account, binaries)
+    home.make_data(binaries, account)
+    home.forget_last_server()
+    sockets = home.make_sockets(account)
+    order = {
+        "folder": str(home.folder),
+        "program": binaries.program("postgres"),
+        "sockets": str(sockets),
+        "lock": server,
+        "settings": dict(settings),
+    }
+    # What we are is what it must import, wherever we run from; -P: and never what lies in its working directory.
+    path = os.pathsep.join([str(Path(pgsched.__file__).parents[1]), *filter(None, sys.path)])
+    with home.log.open("ab") as log:
+        since = log.tell()
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", KEEPER, json.dumps(order)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            pass_fds=[server],
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": path},
+            check=False,
         )
-    deadline = time.monotonic() + PATIENCE_S
-    while not home.is_answering():
-        if keeper.poll() is not None:
-            raise EmbeddedServerError(f"it did not start: {home.last_words()}")
-        if time.monotonic() > deadline:
-            keeper.terminate()
-            raise EmbeddedServerError(
-                f"it did not answer within {PATIENCE_S:.0f} s; see {home.server_log}"
-            )
-        time.sleep(PAUSE_S)
-    keeper.returncode = 0  # it outlives us on purpose: nothing to wait for, nothing to warn about
+    if done.returncode:
+        raise EmbeddedServerError(f"its keeper did not start: {home.last_words(since=since)}")
+    return since

