@@ -25,7 +25,8 @@ SECOND = timedelta(seconds=1)
 
 def next_fixed(start: datetime, zone: ZoneInfo, search: Search) -> datetime:
     """The next match, each local time once: in a gap at the first instant after it, in a fold the first time."""
-    instant = _first_instant(search(_local(start, zone)), zone)
+    # From what the clock would show had it not just been put on: at the very end of a gap, what it skipped is next.
+    instant = _first_instant(search(_local(start - SECOND, zone) + SECOND), zone)
     if instant >= start:
         return instant
     # `start` is in the second pass of a repeated hour, and what matches in there ran in the first.
