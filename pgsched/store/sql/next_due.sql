@@ -23,6 +23,8 @@ with recursive level (priority, is_null, number) as (
     (
       select priority from {table}
       where picked = false and priority is null
+      -- any would do: the order makes the planner take the index
+      order by execution_time
       limit 1
     )
     limit 1

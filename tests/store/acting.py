@@ -1,0 +1,136 @@
+"""The store's operations as one word each, on a connection of their own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+
+from pgsched.domain.completion import Completion, Delete, MoveToFailed, Release, Reschedule
+from pgsched.domain.execution import Held, NewExecution, TaskInstance
+from pgsched.store import completing, failed, liveness, picking, reading, scheduling
+from pgsched.store.operation import Operation, drive
+from pgsched.store.statement import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgsched.store.completing import Receipt
+    from pgsched.store.liveness import Recovered
+
+T = TypeVar("T")
+
+HOUR = timedelta(hours=1)
+
+
+class Store:
+    """What a program or a poller does, each in a transaction of its own."""
+
+    def __init__(self, conninfo: str, names: Names | None = None) -> None:
+        self.conninfo = conninfo
+        self.names = names or Names()
+        self.connection = psycopg.connect(conninfo, autocommit=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def run(self, operation: Operation[T]) -> T:
+        return drive(self.connection, self.names, operation, is_atomic=True)
+
+    def schedule(
+        self, *instances: str, task: str = "t", at: datetime | None = None, data: str | None = None
+    ) -> int:
+        new = [NewExecution(task, instance, data, at) for instance in instances]
+        return self.run(scheduling.schedule(self.names, new))
+
+    def reschedule(
+        self, instance: str, when: datetime | timedelta | None = None, **changes: Any
+    ) -> None:
+        self.run(
+            scheduling.reschedule(
+                self.names, TaskInstance("t", instance), when=when, changes=changes
+            )
+        )
+
+    def cancel(self, instance: str) -> None:
+        self.run(scheduling.cancel(TaskInstance("t", instance)))
+
+    def pick(
+        self, poller: str = "p", *, limit: int = 100, tasks: Sequence[str] = ("t",)
+    ) -> list[Held]:
+        return self.run(picking.pick(poller, list(tasks), limit=limit)).executions
+
+    def complete(self, *batch: Completion, poller: str = "p") -> list[Receipt]:
+        writer = completing.Writer(poller, timedelta(seconds=10))
+        return self.run(completing.complete(self.names, writer, batch))
+
+    def beat(self, *pollers: str) -> int:
+        return self.run(liveness.beat(pollers))
+
+    def recover_dead(
+        self, *, max_crashes: int = 5, tasks: Sequence[str] = ("t",)
+    ) -> list[Recovered]:
+        return self.run(
+            liveness.recover_dead(self.names, tasks, timeout=HOUR, max_crashes=max_crashes)
+        )
+
+    def recover_of(self, poller: str, *, max_crashes: int = 5) -> list[Recovered]:
+        return self.run(liveness.recover_of(self.names, poller, max_crashes=max_crashes))
+
+    def release_of(self, poller: str) -> int:
+        return self.run(liveness.release_of(self.names, poller))
+
+    def retry(self, instance: str) -> None:
+        self.run(failed.retry(self.names, TaskInstance("t", instance)))
+
+    def discard(self, instance: str) -> None:
+        self.run(failed.discard(TaskInstance("t", instance)))
+
+    def get(self, instance: str) -> Any:
+        return self.run(reading.get(TaskInstance("t", instance)))
+
+    def sql(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
+        """Plain SQL, as another program would send it."""
+        with self.connection.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self.sql("select * from scheduled_tasks order by task_name, task_instance")
+
+    def failed_rows(self) -> list[dict[str, Any]]:
+        return self.sql("select * from scheduled_tasks_failed order by id")
+
+    def age_heartbeat(self, instance: str, by: timedelta) -> None:
+        self.sql(
+            "update scheduled_tasks set last_heartbeat = last_heartbeat - %s where task_instance = %s",
+            by,
+            instance,
+        )
+
+
+def succeeded(held: Held, *followups: NewExecution) -> Delete:
+    return Delete(held, followups)
+
+
+def next_run(
+    held: Held, when: datetime | timedelta = HOUR, *, has_succeeded: bool = True
+) -> Reschedule:
+    return Reschedule(held, when, has_succeeded=has_succeeded)
+
+
+def exhausted(held: Held) -> MoveToFailed:
+    return MoveToFailed(held, "ValueError: no", "Traceback …")
+
+
+def released(held: Held) -> Release:
+    return Release(held)
+
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
