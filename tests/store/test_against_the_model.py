@@ -114,6 +114,20 @@ class Comparison(RuleBasedStateMachine):
         [receipt] = self.store.complete(ENDINGS[ending](self.held[claim]), poller=claim.poller)
         assert receipt == self.model.complete(claim, ending)
 
+    @rule(ending=st.sampled_from(list(ENDINGS)), is_released=st.booleans())
+    def complete_what_was_picked_again(self, ending: str, is_released: bool) -> None:
+        """The zombie's move: its own poller has picked the instance anew, and it completes its earlier pick."""
+        for claim, held in list(self.held.items()):
+            row = self.model.rows.get(claim.instance)
+            if row is None or row.poller != claim.poller or row.version != claim.version:
+                continue
+            act = self.release_of if is_released else self.recover_of
+            act(claim.poller)
+            self.pick(claim.poller)
+            [receipt] = self.store.complete(ENDINGS[ending](held), poller=claim.poller)
+            assert receipt == self.model.complete(claim, ending)
+            return
+
     @rule(poller=pollers)
     def beat(self, poller: str) -> None:
         assert self.store.beat(poller) == self.model.beat(poller)
@@ -185,7 +199,7 @@ def test_the_store_does_what_the_model_does(server: str, template: str) -> None:
         run_state_machine_as_test(
             Comparison,
             settings=settings(
-                max_examples=40,
+                max_examples=60,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
