@@ -16,6 +16,7 @@ from pgsched.domain.request import (
     checked_name,
     checked_priority,
     checked_time,
+    chosen_delay,
     name_of,
     new_execution,
 )
@@ -81,7 +82,9 @@ class Client:
         Answers False where the instance is already there. Raises: InvalidData (a ValueError).
         """
         wanted = new_execution(task, instance, data, at=at, priority=priority)
-        return self._run(scheduling.schedule(self._names, [wanted], delay=_delay(at, in_))) == 1
+        return (
+            self._run(scheduling.schedule(self._names, [wanted], delay=chosen_delay(at, in_))) == 1
+        )
 
     def schedule_many(
         self,
@@ -96,7 +99,7 @@ class Client:
         `at`, `in_` and `priority` stand in for what an execution leaves open. Raises: InvalidData (a ValueError).
         """
         wanted = [_wanted(execution, at=at, priority=priority) for execution in executions]
-        delay = _delay(at, in_)
+        delay = chosen_delay(at, in_)
         return self._run(scheduling.schedule(self._names, wanted, delay=delay), is_atomic=True)
 
     def reschedule(
@@ -185,7 +188,8 @@ class AsyncClient:
         """See `Client.schedule`."""
         wanted = new_execution(task, instance, data, at=at, priority=priority)
         return (
-            await self._run(scheduling.schedule(self._names, [wanted], delay=_delay(at, in_))) == 1
+            await self._run(scheduling.schedule(self._names, [wanted], delay=chosen_delay(at, in_)))
+            == 1
         )
 
     async def schedule_many(
@@ -198,7 +202,7 @@ class AsyncClient:
     ) -> int:
         """See `Client.schedule_many`."""
         wanted = [_wanted(execution, at=at, priority=priority) for execution in executions]
-        delay = _delay(at, in_)
+        delay = chosen_delay(at, in_)
         return await self._run(
             scheduling.schedule(self._names, wanted, delay=delay), is_atomic=True
         )
@@ -264,12 +268,6 @@ def _id(task: str | AnyTask, instance: str) -> TaskInstance:
     return TaskInstance(
         checked_name("the task name", name_of(task)), checked_name("the task instance", instance)
     )
-
-
-def _delay(at: datetime | None, in_: timedelta | None) -> timedelta | None:
-    if at is not None and in_ is not None:
-        raise InvalidData("give either at or in_, not both")
-    return checked_delay(in_)
 
 
 def _wanted(execution: Wanted, *, at: datetime | None, priority: int | None) -> NewExecution:

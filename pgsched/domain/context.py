@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgsched.domain.request import new_execution
+from pgsched.domain.request import chosen_delay, new_execution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,5 +103,6 @@ class ExecutionContext:
         An instance that is already there is left as it is. `in_` counts from this call, by the database's clock.
         Raises: InvalidData (a ValueError) for bad names, data or times.
         """
-        when = at if in_ is None else self._surroundings.now() + in_
+        delay = chosen_delay(at, in_)
+        when = at if delay is None else self._surroundings.now() + delay
         self.followups.append(new_execution(task, instance, data, at=when, priority=priority))

@@ -9,8 +9,9 @@ import dataclasses
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from pgsched.domain.typed_dict import taken_by_pydantic
 from pgsched.errors import InvalidData
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _read_json(text: str | None) -> Any:
 def _validating(annotation: object) -> Callable[[str | None], Any]:
     from pydantic import TypeAdapter, ValidationError
 
-    adapter: TypeAdapter[Any] = TypeAdapter(cast("Any", annotation))
+    adapter: TypeAdapter[Any] = TypeAdapter(taken_by_pydantic(annotation))
 
     def read(text: str | None) -> Any:
         try:

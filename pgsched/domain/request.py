@@ -70,6 +70,13 @@ def checked_time(at: datetime | None) -> datetime | None:
         raise InvalidData(f"the time {at.isoformat()} is out of range in UTC") from None
 
 
+def chosen_delay(at: datetime | None, in_: timedelta | None) -> timedelta | None:
+    """The wait, if one is given rather than a time. Raises: InvalidData where both are, or for an impossible wait."""
+    if at is not None and in_ is not None:
+        raise InvalidData("give either at or in_, not both")
+    return checked_delay(in_)
+
+
 def checked_delay(delay: timedelta | None) -> timedelta | None:
     """A wait from now. Raises: InvalidData for a negative one, or one beyond a thousand years."""
     if delay is None:
