@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgsched.domain.task import AnyTask, Task, caller_of
@@ -15,8 +16,10 @@ from pgsched.errors import ConfigError, TaskModuleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from types import ModuleType
+
+
+OURS = str(Path(__file__).parent)
 
 
 def load_tasks(modules: Sequence[str], folder: Path) -> dict[str, AnyTask]:
@@ -81,12 +84,12 @@ def _one_line(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the user's code an import failed: the innermost frame that isn't the import machinery."""
+    """Where in the user's code an import failed: the innermost frame that is neither ours nor the import machinery's."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename and frame.filename != __file__
+        if "importlib" not in frame.filename and not frame.filename.startswith(OURS)
     ]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
