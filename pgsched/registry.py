@@ -84,12 +84,12 @@ def _one_line(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the user's code an import failed: the innermost frame that is neither ours nor the import machinery's."""
+    """Where in the user's code an import failed: the innermost frame that isn't ours, generated, or importlib's."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename and not frame.filename.startswith(OURS)
+        if "importlib" not in frame.filename and not frame.filename.startswith((OURS, "<"))
     ]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
