@@ -55,6 +55,7 @@ class TaskModuleError(ConfigError):
 
     def __init__(self, module: str, problem: str) -> None:
         self.module = module
+        self.told = problem
         super().__init__(f"task module {module!r}: {problem}")
 
 

@@ -111,6 +111,10 @@ def main() -> None:
     _ensure_streams()
     # As process 1 of a container a signal without a handler is ignored, and loading takes a moment.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(exits.ExitStatus.TERMINATED))
+    if any(word.startswith("--dsn") for word in sys.argv):
+        from setproctitle import setproctitle
+
+        setproctitle("pgsched")  # a DSN may hold a password, and everybody can read arguments
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not break an ASCII terminal
     sys.exit(exits.exit_status(lambda: app(prog_name="pgsched", standalone_mode=False)))

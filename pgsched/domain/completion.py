@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from pgsched.domain.failure import Failure, GiveUp, RetryAt, RetryIn
 from pgsched.domain.outcome import Failed, Finished, Interrupted, Succeeded
+from pgsched.domain.request import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held, NewExecution
@@ -125,15 +126,18 @@ def _consult(task: AnyTask, failure: Failure) -> tuple[FailureDecision, Exceptio
 
 def _checked(decision: object) -> FailureDecision:
     match decision:
-        case RetryIn(delay=timedelta()) | GiveUp():
+        case GiveUp():
             return decision
+        case RetryIn(delay=timedelta() as delay) if delay <= LONGEST_WAIT:
+            return RetryIn(max(delay, timedelta(0)))
         case RetryAt(at=datetime() as at) if at.tzinfo is not None:
             return decision
         case RetryAt():
             raise TypeError(f"a failure handler answered {decision!r}: its time needs a zone")
         case _:
             raise TypeError(
-                f"a failure handler answered {decision!r}; allowed: RetryIn(timedelta), RetryAt(datetime), GiveUp()"
+                f"a failure handler answered {decision!r}; "
+                "allowed: RetryIn(timedelta of at most 1,000 years), RetryAt(datetime), GiveUp()"
             )
 
 

@@ -17,11 +17,22 @@ from pgsched.errors import InvalidData
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLAIN_TYPES = frozenset({Any, object, dict, list, str, int, float, bool, type(None)})
-"""Annotations that are hints only: JSON is already made of these, and pydantic (250 ms) need not be loaded."""
+UNCHECKED = frozenset({Any, object, type(None)})
+PLAIN_TYPES: dict[Any, tuple[type, ...]] = {
+    dict: (dict,),
+    list: (list,),
+    str: (str,),
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+}
+"""What JSON is made of: checked without pydantic, which takes 250 ms to load. No data at all (null) always passes."""
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _SHOWN_PROBLEMS = 5
+
+DEEPEST_SHOWN = 300
+"""Levels of nesting: writing what is deeper exceeds Python's stack."""
 
 LONGEST_WHOLE_NUMBER = 4000
 """Digits: Python refuses to convert more than 4,300, as that takes quadratic time."""
@@ -61,8 +72,20 @@ def _plain(value: object) -> object:
 
 
 def shown_json(text: str) -> Any:
-    """JSON for a reader; a number that Python can't hold or can't write again stays text."""
+    """JSON for a reader; what Python can't hold or can't write again stays text: huge numbers, very deep nesting."""
+    if _is_deep(text):
+        return text
     return json.loads(text, parse_int=_whole_number, parse_float=_number)
+
+
+def _is_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= DEEPEST_SHOWN:
+        return False
+    depth = deepest = 0
+    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+        depth += (bracket in "[{") - (bracket in "]}")
+        deepest = max(deepest, depth)
+    return deepest > DEEPEST_SHOWN
 
 
 def _whole_number(text: str) -> int | str:
@@ -77,14 +100,30 @@ def _number(text: str) -> float | str:
 def reader_of(annotation: object) -> Callable[[str | None], Any]:
     """A function from JSON text to what a task's data is annotated with. Raises: InvalidData, when called."""
     try:
-        is_plain = annotation in PLAIN_TYPES
-    except TypeError:
-        is_plain = False
-    return _read_json if is_plain else _validating(annotation)
+        if annotation in UNCHECKED:
+            return _read_json
+        if annotation in PLAIN_TYPES:
+            return _reading_plain(annotation)
+    except TypeError:  # not hashable: nothing plain
+        pass
+    return _validating(annotation)
 
 
 def _read_json(text: str | None) -> Any:
     return None if text is None else json.loads(text)
+
+
+def _reading_plain(annotation: Any) -> Callable[[str | None], Any]:
+    allowed = PLAIN_TYPES[annotation]
+
+    def read(text: str | None) -> Any:
+        data = _read_json(text)
+        if data is None or (type(data) in allowed):
+            return data
+        problem = f"data: must be {annotation.__name__}, not {type(data).__name__}"
+        raise InvalidData("the data does not fit what the task takes", problems=[problem])
+
+    return read
 
 
 def _validating(annotation: object) -> Callable[[str | None], Any]:

@@ -50,8 +50,10 @@ class Task(Generic[P, R]):
         return self.function(*args, **kwargs)
 
     def _check_options(self) -> None:
-        if not callable(self.function):
+        if not callable(self.function) or inspect.isclass(self.function):
             raise TypeError(f"task {self.name!r}: {self.function!r} is not a function")
+        if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
+            raise TypeError(f"task {self.name!r}: a generator function would never run its body")
         if self.schedule is not None and not callable(getattr(self.schedule, "next_time", None)):
             raise TypeError(
                 f"task {self.name!r}: {self.schedule!r} is no schedule; "

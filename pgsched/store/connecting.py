@@ -5,6 +5,7 @@ Never logs, never retries: who waits for a lost database is the worker's to deci
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import psycopg
 from psycopg import conninfo as conninfo_
 from psycopg import errors
 
-from pgsched.errors import DatabaseUnavailable, InvalidData, SchemaMismatch
+from pgsched.errors import ConfigError, DatabaseUnavailable, InvalidData, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -104,6 +105,8 @@ def translation(error: psycopg.Error) -> Exception:
             return DatabaseUnavailable(f"the role lacks a right: {reason}")
         case psycopg.DataError() | errors.ProgramLimitExceeded() | errors.StatementTooComplex():
             return InvalidData(f"the database refused the data: {reason}")
+        case psycopg.IntegrityError() | errors.RaiseException():  # somebody's constraint or trigger
+            return InvalidData(f"the database refused the data: {reason}")
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return DatabaseUnavailable(reason)
         case errors.ReadOnlySqlTransaction() | errors.InFailedSqlTransaction():
@@ -113,7 +116,7 @@ def translation(error: psycopg.Error) -> Exception:
 
 
 def _completed(conninfo: str, name: str) -> str:
-    """The conninfo with our defaults. Raises: DatabaseUnavailable where it can't be read."""
+    """The conninfo with our defaults. Raises: ConfigError where it can't be read."""
     defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": name, **STALE_SOCKET}
     return _with_defaults(conninfo, defaults)
 
@@ -123,8 +126,10 @@ def _with_defaults(conninfo: str, defaults: dict[str, Any]) -> str:
         given = conninfo_.conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError:
         # What libpq says quotes the part it can't read, which may hold the password.
-        raise DatabaseUnavailable(
-            "the DSN can't be read (it is not shown, as it may hold a password)"
+        raise ConfigError(
+            "it can't be read (it is not shown, as it may hold a password)",
+            key="DSN",
+            allowed="postgresql://USER@HOST/DATABASE, or key=value pairs",
         ) from None
     return conninfo_.make_conninfo(
         conninfo, **{key: value for key, value in defaults.items() if key not in given}
@@ -139,9 +144,9 @@ def _first_line(error: psycopg.Error) -> str:
     primary = error.diag.message_primary
     if primary:
         return primary
-    return next(
-        (line.strip() for line in str(error).splitlines() if line.strip()), "no reason given"
-    )
+    # A password with an @ in it, not escaped, makes libpq take the rest for the host, and say so.
+    lines = (re.sub(r"\S*@\S*", "***", line).strip() for line in str(error).splitlines())
+    return next(filter(None, lines), "no reason given")
 
 
 def _table_of(error: psycopg.Error) -> str:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pgsched.domain.completion import Decided, MoveToFailed, Release, Reschedule, decide, error_line
+from pgsched.domain.completion import (
+    DEFAULT_RETRY,
+    Decided,
+    MoveToFailed,
+    Release,
+    Reschedule,
+    decide,
+    error_line,
+)
 from pgsched.domain.outcome import Failed, Finished, Interrupted
 from pgsched.errors import InvalidData
 from pgsched.log import Event
@@ -79,10 +87,19 @@ class Completer:
         return done
 
     def _write_alone(self, run: Run) -> list[Run]:
+        """What the database refuses counts as a failure; if it refuses that failure's completion too, because of what
+        the user's handler or schedule answered, the default retry is left: a run must not take its poller along.
+        """
         try:
             return self._write([run])
         except InvalidData as error:
-            return self._write([self._refused(run, error)])
+            refused = self._refused(run, error)
+        try:
+            return self._write([refused])
+        except InvalidData as error:
+            execution = run.finished.execution
+            retry = Reschedule(execution, DEFAULT_RETRY.delay, has_succeeded=False)
+            return self._write([Run(refused.finished, Decided(retry, error))])
 
     def _write(self, batch: list[Run]) -> list[Run]:
         completions = [run.decided.completion for run in batch]

@@ -8,6 +8,7 @@ task which blocks it delays other async tasks only: picking, completing and stop
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import random
 import threading
@@ -191,7 +192,9 @@ class Executor:
         lateness_s = self._lateness_s(execution)
         outcome: Outcome
         try:
-            runner.call(execution.task_data, context)
+            answer = runner.call(execution.task_data, context)
+            if inspect.iscoroutine(answer):
+                asyncio.run(answer)  # an async function behind a plain wrapper
             outcome = Succeeded()
         except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
             outcome = Failed(error, _bounded_traceback(error))

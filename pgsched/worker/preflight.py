@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgsched.domain.execution import RECURRING_INSTANCE, NewExecution
 from pgsched.domain.request import new_execution
-from pgsched.errors import DatabaseUnavailable, SchemaMismatch, TaskModuleError
+from pgsched.errors import ConfigError, DatabaseUnavailable, SchemaMismatch, TaskModuleError
 from pgsched.log import Event, Logger
 from pgsched.store.connecting import connection
 from pgsched.store.migrating import check
@@ -51,7 +51,14 @@ def _child(plan: Plan, found: Pipe) -> int:
     except DatabaseUnavailable as error:
         problem = {"kind": "database", "reason": error.reason}
     except TaskModuleError as error:
-        problem = {"kind": "module", "module": error.module, "problem": error.problem}
+        problem = {"kind": "module", "module": error.module, "problem": error.told}
+    except ConfigError as error:
+        problem = {
+            "kind": "config",
+            "problem": error.problem,
+            "key": error.key,
+            "allowed": error.allowed,
+        }
     if problem:
         os.write(found.writing, json.dumps(problem).encode())
     return EXIT_OK
@@ -64,6 +71,8 @@ def _error(plan: Plan, problem: dict[str, Any]) -> Exception:
             return SchemaMismatch(table, found=problem["found"], needed=problem["needed"])
         case "module":
             return TaskModuleError(problem["module"], problem["problem"])
+        case "config":
+            return ConfigError(problem["problem"], key=problem["key"], allowed=problem["allowed"])
         case _:
             return DatabaseUnavailable(problem["reason"])
 

@@ -94,6 +94,10 @@ def test_a_handler_sees_the_failure_that_it_decides_on() -> None:
     assert seen == [Failure(FAILED.error, 3, NOW, NOW, 0.5)]
 
 
+def test_a_retry_in_the_past_is_at_once() -> None:
+    assert completion(FAILED, task(on_failure=lambda _: RetryIn(-HOUR))).when == timedelta(0)
+
+
 def raising(_: Failure) -> RetryIn:
     raise LookupError("broken")
 
@@ -105,6 +109,7 @@ def raising(_: Failure) -> RetryIn:
         lambda _: None,
         lambda _: 5,
         lambda _: RetryIn(5),  # type: ignore[arg-type]
+        lambda _: RetryIn(timedelta.max),
         lambda _: RetryAt(datetime(2027, 1, 1)),  # noqa: DTZ001
         lambda _: GiveUp,
     ],

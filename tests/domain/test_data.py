@@ -131,11 +131,39 @@ def test_no_data_does_not_fit_a_model() -> None:
         reader_of(Model)(None)
 
 
-@pytest.mark.parametrize("annotation", [Any, object, dict, list, str, int, None.__class__])
-def test_plain_types_are_hints_only(annotation: Any) -> None:
+@pytest.mark.parametrize(
+    ("annotation", "fits", "does_not"),
+    [
+        (dict, '{"a": 1}', "[1]"),
+        (list, "[1]", "{}"),
+        (str, '"a"', "1"),
+        (int, "1", "true"),
+        (int, "1", "1.5"),
+        (float, "1", '"1"'),
+        (float, "1.5", "false"),
+        (bool, "true", "1"),
+    ],
+)
+def test_plain_types_are_checked_and_no_data_passes(
+    annotation: Any, fits: str, does_not: str
+) -> None:
     read = reader_of(annotation)
-    assert read('{"a": 1}') == {"a": 1}
+    assert read(fits) == json.loads(fits)
     assert read(None) is None
+    with pytest.raises(InvalidData, match="does not fit"):
+        read(does_not)
+
+
+@pytest.mark.parametrize("annotation", [Any, object])
+def test_anything_is_anything(annotation: Any) -> None:
+    assert reader_of(annotation)('{"a": 1}') == {"a": 1}
+
+
+def test_what_is_nested_deeper_than_python_can_write_stays_text_for_a_reader() -> None:
+    deep = "[" * 5000 + "]" * 5000
+    assert shown_json(deep) == deep
+    wide = "[" + "[],{}," * 5000 + '"[[[{\\"["]'
+    assert len(shown_json(wide)) == 10_001
 
 
 def test_numbers_beyond_pythons_stay_text_for_a_reader() -> None:

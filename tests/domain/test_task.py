@@ -105,6 +105,20 @@ def test_a_function_that_asks_for_more_is_refused(function: Any) -> None:
         one_time("t")(function)
 
 
+def generator() -> Any:
+    yield 1
+
+
+async def async_generator() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize("function", [generator, async_generator, Parcel, 5])
+def test_what_would_never_run_is_refused(function: Any) -> None:
+    with pytest.raises(TypeError, match=r"generator|not a function"):
+        one_time("t")(function)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -230,3 +230,22 @@ def start_a_process(data: Any, context: ExecutionContext) -> None:
     child.join(10)
     note(f"child-{child.exitcode}", context)
     child.kill()
+
+
+def plain_wrapper(function: Any) -> Any:
+    def call(data: Any, context: ExecutionContext) -> Any:
+        return function(data, context)
+
+    return call
+
+
+@one_time("wrapped")
+@plain_wrapper
+async def wrapped(data: Any, context: ExecutionContext) -> None:
+    await asyncio.sleep(0.01)
+    note("ran", context)
+
+
+@one_time("impossible-retry", on_failure=lambda failure: RetryIn(timedelta.max))
+def impossible_retry() -> None:
+    raise RuntimeError("no")

@@ -151,3 +151,35 @@ def test_a_plain_task_that_overruns_is_named_and_completes(project: Project, sta
     worker.wait_event("execution.overran", instance="f-1")
     project.wait_gone("f-1")
     assert len(worker.events("execution.overran")) == 1
+
+
+def test_a_retry_beyond_all_bounds_counts_as_no_handler_and_costs_no_poller(
+    project: Project, start: Start
+) -> None:
+    project.client.schedule("impossible-retry", "f-1")
+    worker = start()
+    worker.wait_event("failure_handler.broken", instance="f-1")
+    execution = project.client.get("impossible-retry", "f-1")
+    assert execution is not None
+    assert (execution.state, execution.crashes) == ("retrying", 0)
+    assert not worker.events("poller.died")
+
+
+def test_what_the_database_refuses_of_one_run_costs_neither_its_neighbours_nor_the_poller(
+    project: Project, start: Start
+) -> None:
+    project.sql("alter table scheduled_tasks_failed add check (error not like '%%no bad%%')")
+    project.sql("alter table scheduled_tasks add check (task_instance <> 'link-0')")
+    many = [("run", f"n{n}") for n in range(50)]
+    project.client.schedule_many([("fail", "f-1", "bad"), ("chain", "link-1", 1), *many])
+    worker = start()
+    wait_until(
+        lambda: not project.client.list(task="run"), describe="the neighbours to be completed"
+    )
+    worker.wait_event("completion.refused", instance="link-1")
+    worker.wait_event("completion.refused", instance="f-1")
+    execution = project.client.get("chain", "link-1")
+    assert execution is not None
+    assert (execution.state, execution.crashes) == ("retrying", 0)
+    assert "refused the data" in failed(project, "fail").error
+    assert not worker.events("poller.died")

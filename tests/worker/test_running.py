@@ -240,3 +240,10 @@ def test_an_execution_due_since_ever_does_not_stop_the_pick(project: Project, st
     project.wait_entries("ran", "ever")
     project.wait_gone("ever")
     assert not worker.events("poller.died")
+
+
+def test_an_async_function_behind_a_plain_wrapper_runs(project: Project, start: Start) -> None:
+    project.client.schedule("wrapped", "w-1")
+    start()
+    project.wait_entries("ran", "w-1")
+    project.wait_gone("w-1")
