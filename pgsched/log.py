@@ -75,6 +75,10 @@ class Logger:
     def __init__(self, **facts: Any) -> None:
         self._log = structlog.get_logger().bind(**facts) if facts else structlog.get_logger()
 
+    def is_enabled(self, level: int) -> bool:
+        """Whether events of a level (of `logging`) are written: what is told of each execution costs."""
+        return bool(self._log.is_enabled_for(level))
+
     def debug(self, event: Event, **facts: Any) -> None:
         self._log.debug(event.value, **facts)
 

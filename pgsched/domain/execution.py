@@ -50,7 +50,8 @@ class NewExecution(NamedTuple):
 class Held(NamedTuple):
     """An execution that a poller has picked: everything its run and its completion need.
 
-    `task_data` is JSON text as it came, or None: parsed only when a task wants it.
+    `task_data` is JSON text as it came, or None: parsed only when a task wants it. `place` and `writer` are where the
+    pick put its row version and in which transaction, for whoever wants to find that very version again.
     """
 
     task_name: str
@@ -63,6 +64,8 @@ class Held(NamedTuple):
     crashes: int
     last_success: datetime | None
     last_failure: datetime | None
+    place: str = "(0,0)"
+    writer: str = "0"
 
     @property
     def id(self) -> TaskInstance:

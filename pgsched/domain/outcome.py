@@ -12,6 +12,9 @@ class Succeeded(NamedTuple):
     """The task returned."""
 
 
+SUCCEEDED = Succeeded()
+
+
 class Failed(NamedTuple):
     """The task raised, or its data did not fit. `traceback` is bounded text."""
 
@@ -27,10 +30,10 @@ Outcome: TypeAlias = Succeeded | Failed | Interrupted
 
 
 class Finished(NamedTuple):
-    """One run, ended: what was run, how it ended, and the executions it asked for."""
+    """One run, ended: what was run, how it ended, when it had started (monotonic), and the executions it asked for."""
 
     execution: Held
     outcome: Outcome
-    lateness_s: float
+    started_at: float
     duration_s: float
     followups: tuple[NewExecution, ...] = ()

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from psycopg import errors, sql
 
 from pgsched.errors import DatabaseUnavailable, SchemaMismatch
 from pgsched.store.connecting import translated, translation
-from pgsched.store.statement import Names, composed
+from pgsched.store.statement import Names, composed, without_comments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,11 @@ class Migration:
     version: int
     name: str
     text: str
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it is to run beside everybody's work: statement by statement, without a transaction around them."""
+        return "{concurrently}" in self.text
 
 
 @cache
@@ -63,22 +69,31 @@ def migrate(
     table: str = "scheduled_tasks",
     schema: str | None = None,
 ) -> list[Migration]:
-    """Apply what is pending, in one transaction; answers what was applied.
+    """Apply what is pending; answers what was applied.
 
+    All in one transaction where the table is new; else each online migration by itself, so that nobody waits for it.
     Raises: SchemaMismatch where the schema is newer than this release; DatabaseUnavailable where locks can't be had.
     """
     names = Names(table, schema)
+    applied: list[Migration] = []
+    while (step := _patiently(connection, names)) is not None:
+        applied += step
+    return applied
+
+
+def _patiently(connection: psycopg.Connection[Any], names: Names) -> list[Migration] | None:
+    """What the next step applied, None when nothing was left to; tried again while others hold the locks for it."""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(random.uniform(0.5, 3.0))  # noqa: S311 the pause between two tries at a lock
         try:
-            return _apply_pending(connection, names)
+            return _apply_next(connection, names)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             continue
         except psycopg.Error as error:
             raise translation(error) from error
     raise DatabaseUnavailable(
-        f"the locks for migrating table {table!r} could not be had in {ATTEMPTS} tries: "
+        f"the locks for migrating table {names.table!r} could not be had in {ATTEMPTS} tries: "
         "look in pg_stat_activity for who holds them, and try again"
     )
 
@@ -111,28 +126,69 @@ def script(
 ) -> str:
     """The SQL of these migrations as a person would run it, the version table included."""
     names = Names(table, schema)
-    parts = [f"set lock_timeout = '{LOCK_TIMEOUT}';", "begin;", f"{_version_table(names)};"]
+    parts = [f"set lock_timeout = '{LOCK_TIMEOUT}';", f"{_version_table(names)};"]
     for migration in migrations:
-        parts += [
-            f"-- {migration.version:04} {migration.name}",
-            _text(migration, names).as_string(None),
-            f"{_record(migration, names).as_string(None)};",
-        ]
-    return "\n\n".join([*parts, "commit;", ""])
+        text = _text(migration, names, is_new=False).as_string(None)
+        record = f"{_record(migration, names).as_string(None)};"
+        parts.append(f"-- {migration.version:04} {migration.name}")
+        parts += [text, record] if migration.is_online else ["begin;", text, record, "commit;"]
+    return "\n\n".join([*parts, ""])
 
 
-def _apply_pending(connection: psycopg.Connection[Any], names: Names) -> list[Migration]:
+def _apply_next(connection: psycopg.Connection[Any], names: Names) -> list[Migration] | None:
+    """Everything where the table is new; else what comes before the next online migration, or that one."""
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
         _lock(connection, names)
         _create_schema(connection, names)
-        applied = _pending(connection, names)
-        if applied:
+        is_new = not _is_there(connection, names, "table")
+        found = _pending(connection, names)
+        step = found if is_new else list(takewhile(lambda each: not each.is_online, found))
+        if step:
             connection.execute(_version_table(names).encode())
-        for migration in applied:
-            connection.execute(_text(migration, names))
+        for migration in step:
+            connection.execute(_text(migration, names, is_new=is_new))
             connection.execute(_record(migration, names))
-        return applied
+    if found and not step:
+        return _apply_online(connection, names, found[0])
+    return step or None
+
+
+def _apply_online(
+    connection: psycopg.Connection[Any], names: Names, migration: Migration
+) -> list[Migration]:
+    """Statement by statement. What another process is at already is waited for with nothing open: building an index
+    concurrently waits for every older transaction, and would wait for one that waits for it.
+    """
+    key = (f"pgsched.migrate.online.{names.table}",)
+    held = connection.execute(
+        "select pg_try_advisory_lock(hashtextextended(%s, 0))", key
+    ).fetchone()
+    if held is None or not held[0]:
+        time.sleep(random.uniform(0.2, 1.0))  # noqa: S311 another process is building
+        return []
+    try:
+        if migration not in _pending(connection, names):
+            return []
+        _drop_half_built(connection, names)
+        for statement in _text(migration, names, is_new=False).as_string(None).split(";\n"):
+            if without_comments(statement).strip():
+                connection.execute(statement.encode())
+        connection.execute(_record(migration, names))
+        return [migration]
+    finally:
+        connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)
+
+
+def _drop_half_built(connection: psycopg.Connection[Any], names: Names) -> None:
+    """An index whose building was cut short stays behind, invalid, and would be taken for there."""
+    table = names.identifiers()["table"].as_string(None)
+    rows = connection.execute(
+        "select indexrelid::regclass::text from pg_index where indrelid = to_regclass(%s) and not indisvalid",
+        (table,),
+    ).fetchall()
+    for (index,) in rows:
+        connection.execute(f"drop index concurrently if exists {index}".encode())
 
 
 def _lock(connection: psycopg.Connection[Any], names: Names) -> None:
@@ -161,15 +217,9 @@ def _pending(connection: psycopg.Connection[Any], names: Names) -> list[Migratio
 
 
 def _applied(connection: psycopg.Connection[Any], names: Names) -> set[int]:
-    table = names.identifiers()["migrations_table"]
-    found = (
-        psycopg
-        .Cursor(connection)
-        .execute("select to_regclass(%s)", (table.as_string(None),))
-        .fetchone()
-    )
-    if found is None or found[0] is None:
+    if not _is_there(connection, names, "migrations_table"):
         return set()
+    table = names.identifiers()["migrations_table"]
     rows = (
         psycopg
         .Cursor(connection)
@@ -177,6 +227,12 @@ def _applied(connection: psycopg.Connection[Any], names: Names) -> set[int]:
         .fetchall()
     )
     return {version for (version,) in rows}
+
+
+def _is_there(connection: psycopg.Connection[Any], names: Names, table: str) -> bool:
+    name = names.identifiers()[table].as_string(None)
+    found = psycopg.Cursor(connection).execute("select to_regclass(%s)", (name,)).fetchone()
+    return found is not None and found[0] is not None
 
 
 def _version_table(names: Names) -> str:
@@ -190,8 +246,9 @@ def _version_table(names: Names) -> str:
     ).as_string(None)
 
 
-def _text(migration: Migration, names: Names) -> sql.Composed:
-    return composed(migration.text.strip(), names.identifiers())
+def _text(migration: Migration, names: Names, *, is_new: bool) -> sql.Composed:
+    concurrently = sql.SQL("" if is_new else "concurrently")
+    return composed(migration.text.strip(), {**names.identifiers(), "concurrently": concurrently})
 
 
 def _record(migration: Migration, names: Names) -> sql.Composed:

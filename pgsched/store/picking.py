@@ -1,36 +1,101 @@
-"""Taking due executions, and knowing when the next one comes."""
+"""Taking due executions, and knowing where they begin and when the next one comes.
+
+A pick goes on where the last one ended (a mark for each priority), so it never reads again what it has passed: rows of
+tasks that aren't ours, rows that others hold, index entries of rows long gone which somebody's open transaction keeps
+from being swept. What appears behind a mark is found by the next survey; a notification moves the mark back at once.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import MINYEAR
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pgsched.domain.execution import Held
-from pgsched.store.operation import Operation, Query
+from pgsched.store.operation import Operation, Query, array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from pgsched.store.operation import Row
+
+
+class Mark(NamedTuple):
+    """A place in the order of executions of one priority: where a pick ended, or where a survey says to begin."""
+
+    since: datetime
+    seq: int = 0
+
+    @property
+    def text(self) -> str:
+        """For the database; its times may lie before Python's first year."""
+        return "-infinity" if self.since.year == MINYEAR else self.since.isoformat()
+
+
+Marks: TypeAlias = "Mapping[int | None, Mark]"
+"""By priority, the most urgent first; None is the lowest."""
 
 
 class Picked(NamedTuple):
-    """What a pick took, and when it was by the database's clock."""
+    """What a pick took, when it was by the database's clock, and where the next one may go on."""
 
     at: datetime
     executions: list[Held]
+    marks: Marks
 
 
-def pick(poller: str, tasks: Sequence[str], *, limit: int) -> Operation[Picked]:
-    """Take up to `limit` due executions of `tasks` for `poller`, most urgent first."""
-    rows = yield Query("pick_due", {"poller": poller, "tasks": tasks, "limit": limit})
-    return Picked(
-        at=rows[0][0], executions=[Held._make(row[1:]) for row in rows if row[1] is not None]
+class Survey(NamedTuple):
+    """Where executions begin, whether any is due, and in how many seconds the next one comes; None for none."""
+
+    marks: Marks
+    is_any_due: bool
+    coming_s: float | None
+
+
+def pick_query(poller: str, tasks: Sequence[str], marks: Marks, *, limit: int) -> Query:
+    """Take up to `limit` due executions of `tasks` for `poller`, most urgent first, from `marks` on."""
+    return Query(
+        "pick_due",
+        {
+            "poller": poller,
+            "tasks": tasks,
+            "limit": limit,
+            "priorities": array(None if p is None else str(p) for p in marks),
+            "sinces": array(mark.text for mark in marks.values()),
+            "seqs": array(str(mark.seq) for mark in marks.values()),
+        },
     )
 
 
-def next_due(since: datetime) -> Operation[timedelta | None]:
-    """How long until the next execution that is due after `since`; negative where it is due already."""
-    [(wait,)] = yield Query("next_due", {"since": since})
-    return wait  # type: ignore[no-any-return]  # a row is a tuple of Any
+def picked(rows: list[Row]) -> Picked:
+    """What the answer to a `pick_query` says."""
+    if rows[0][1] is None:
+        return Picked(rows[0][0], [], {})
+    executions = [Held._make(row[1:-1]) for row in rows]
+    lasts = (
+        [rows[-1]]
+        if executions[0].priority == executions[-1].priority
+        else {row[6]: row for row in rows}.values()
+    )
+    # row[4] is the execution time, row[6] the priority
+    marks = {row[6]: Mark(row[4], row[-1]) for row in lasts}
+    return Picked(rows[0][0], executions, marks)
+
+
+def pick(poller: str, tasks: Sequence[str], marks: Marks, *, limit: int) -> Operation[Picked]:
+    """As `pick_query`, alone."""
+    rows = yield pick_query(poller, tasks, marks, limit=limit)
+    return picked(rows)
+
+
+def survey(tasks: Sequence[str]) -> Operation[Survey]:
+    """Look at the head of each task's queue: where to pick, and how long to sleep."""
+    rows = yield Query("survey", {"tasks": tasks})
+    return Survey(
+        marks={priority: Mark(since) for priority, since, _, _ in rows},
+        is_any_due=any(is_due for _, _, is_due, _ in rows),
+        coming_s=min((wait for *_, wait in rows if wait is not None), default=None),
+    )
 
 
 def database_now() -> Operation[datetime]:

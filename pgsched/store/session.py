@@ -6,6 +6,7 @@ Never retries: who waits, and how long, is the caller's to decide.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,9 +16,12 @@ import psycopg
 from pgsched.errors import DatabaseUnavailable
 from pgsched.store.connecting import connect_worker, translated
 from pgsched.store.listening import Listener
-from pgsched.store.operation import Operation, drive
+from pgsched.store.operation import Operation, drive, run_together
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from pgsched.store.operation import Query, Row
     from pgsched.store.statement import Names
 
 T = TypeVar("T")
@@ -49,13 +53,23 @@ class Session:
 
     def run(self, operation: Operation[T], *, is_atomic: bool = False) -> T:
         """Raises: DatabaseUnavailable, after which the next call connects anew; InvalidData."""
+        with self._usable() as connection:
+            return drive(connection, self._database.names, operation, is_atomic=is_atomic)
+
+    def run_together(self, queries: Sequence[Query]) -> list[list[Row]]:
+        """Several statements in one round trip and one transaction. Raises: as `run`."""
+        with self._usable() as connection:
+            return run_together(connection, self._database.names, queries)
+
+    @contextmanager
+    def _usable(self) -> Generator[psycopg.Connection[Any]]:
         if self._connection is None:
             self._connection = connect_worker(
                 self._database.conninfo, name=self._name, statement_timeout=STATEMENT_TIMEOUT
             )
         try:
             with translated():
-                return drive(self._connection, self._database.names, operation, is_atomic=is_atomic)
+                yield self._connection
         except DatabaseUnavailable:
             self.close()
             raise

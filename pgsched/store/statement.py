@@ -15,10 +15,26 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 IDENTIFIER_LIMIT_BYTES = 63
 """Postgres cuts longer identifiers silently: two different names could become one."""
+
+FRAGMENTS = ("state", "dead_by_heartbeat", "dead_by_poller", "held_by_key", "held_in_place")
+"""Pieces of SQL that statements share."""
+
+VARIANTS = {
+    "recover": ("dead", {"recover_dead": "dead_by_heartbeat", "recover_of": "dead_by_poller"}),
+    "complete_delete": (
+        "is_held",
+        {"complete_delete": "held_by_key", "complete_delete_in_place": "held_in_place"},
+    ),
+    "complete_reschedule": (
+        "is_held",
+        {"complete_reschedule": "held_by_key", "complete_reschedule_in_place": "held_in_place"},
+    ),
+}
+"""Files that stand for several statements: the placeholder, and which fragment makes which statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,9 @@ class Names:
             "migrations_table": self._qualified(self.migrations_table),
             "heartbeat_index": sql.Identifier(f"idx_{self.table}_last_heartbeat"),
             "picker_index": sql.Identifier(f"idx_{self.table}_picker"),
+            "order_index": sql.Identifier(f"idx_{self.table}_order"),
+            "queue_index": sql.Identifier(f"idx_{self.table}_queue"),
+            "held_index": sql.Identifier(f"idx_{self.table}_held"),
             "failed_index": sql.Identifier(f"idx_{self.table}_failed"),
         }
 
@@ -76,20 +95,29 @@ def statements(names: Names) -> Mapping[str, bytes]:
     }
     identifiers = names.escaped().identifiers()
     fragments: dict[str, sql.Composable] = {
-        name: composed(texts.pop(name), identifiers)
-        for name in ("state", "dead_by_heartbeat", "dead_by_poller")
+        name: composed(texts.pop(name), identifiers) for name in FRAGMENTS
     }
     instant = texts.pop("instant")
-    for column in ("execution_time", "last_success", "last_failure", "last_heartbeat"):
+    for column in ("execution_time", "last_success", "last_failure", "last_heartbeat", "first"):
         fragments[column] = composed(instant, {"column": sql.Identifier(column)})
-    recover = texts.pop("recover")
     known = {**identifiers, **fragments}
-    composables = {name: composed(text, known) for name, text in texts.items()}
-    composables["recover_dead"] = composed(
-        recover, {**known, "dead": fragments["dead_by_heartbeat"]}
-    )
-    composables["recover_of"] = composed(recover, {**known, "dead": fragments["dead_by_poller"]})
+    composables: dict[str, sql.Composable] = {}
+    for name, text in texts.items():
+        for variant, filled in _variants(name, fragments):
+            composables[variant] = composed(text, {**known, **filled})
     return {name: composable.as_bytes() for name, composable in composables.items()}
+
+
+def _variants(
+    name: str, fragments: Mapping[str, sql.Composable]
+) -> Iterator[tuple[str, Mapping[str, sql.Composable]]]:
+    """The statements that a file stands for: most stand for themselves, some for one a fragment."""
+    if name not in VARIANTS:
+        yield name, {}
+        return
+    placeholder, by_variant = VARIANTS[name]
+    for variant, fragment in by_variant.items():
+        yield variant, {placeholder: fragments[fragment]}
 
 
 def composed(text: str, known: Mapping[str, sql.Composable]) -> sql.Composed:

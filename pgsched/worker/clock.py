@@ -20,7 +20,11 @@ class Clock:
         self._offset = database_now - timedelta(seconds=time.monotonic())
 
     def now(self) -> datetime:
-        return self._offset + timedelta(seconds=time.monotonic())
+        return self.at(time.monotonic())
+
+    def at(self, moment: float) -> datetime:
+        """The database's time when the monotonic clock showed `moment`."""
+        return self._offset + timedelta(seconds=moment)
 
 
 def monotonic() -> float:

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgsched.domain.completion import decide, storable
 from pgsched.domain.context import ExecutionContext
-from pgsched.domain.outcome import Failed, Finished, Interrupted, Succeeded
+from pgsched.domain.outcome import SUCCEEDED, Failed, Finished, Interrupted
 from pgsched.domain.task import caller_of
 from pgsched.worker.clock import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+    from datetime import timedelta
 
     from pgsched.domain.completion import Decided
     from pgsched.domain.context import Surroundings
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
 
 TRACEBACK_LIMIT = 16_000
 """Characters kept of a traceback: its end, where the error is."""
-
-QUICK_RUN_S = 0.001
-GATHERED_RUNS = 50
-"""Runs this quick are reported together, when their slot runs dry or so many are gathered: waking the control thread
-costs more than running them."""
 
 
 class Run(NamedTuple):
@@ -57,10 +53,20 @@ class Runner(NamedTuple):
 
 
 class _Started(NamedTuple):
-    """An execution in a slot; `at` (monotonic) lies in the future until it starts, and once its overrun is told."""
+    """A run that has a timeout which can't be enforced; `at` (monotonic) is infinite once its overrun is told."""
 
     execution: Held
-    at: float = math.inf
+    at: float
+
+
+class _Arrival:
+    """How many of the executions that came together still wait, and since when (monotonic)."""
+
+    __slots__ = ("at", "left")
+
+    def __init__(self, left: int, at: float) -> None:
+        self.left = left
+        self.at = at
 
 
 class Executor:
@@ -78,37 +84,61 @@ class Executor:
         self._surroundings = surroundings
         self._report = report
         self._slots = threading.Lock()
+        self._concurrency = concurrency
         self._free = concurrency
         self._waiting: deque[Held] = deque()
+        self._arrivals: deque[_Arrival] = deque()
         self._runs: deque[Run] = deque()
         self._threads = _Threads(self._run_in_thread, limit=concurrency)
         self._loop = _LoopThread()
         self._is_cancelling = False
-        self._running: dict[RunKey, _Started] = {}
+        self._timed: dict[RunKey, _Started] = {}
         self._is_reported = False
 
     @property
     def is_idle(self) -> bool:
-        return not self._running and not self._waiting
+        return self._free == self._concurrency and not self._waiting
 
-    def submit(self, executions: list[Held]) -> None:
+    @property
+    def is_held_back(self) -> bool:
+        """Whether executions wait although slots are free: quick ones that one thread may see to alone."""
+        return self._free > 0 and bool(self._waiting)
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds that the execution which is next to start has waited; 0 where none waits."""
+        with self._slots:
+            return monotonic() - self._arrivals[0].at if self._waiting else 0.0
+
+    def submit(self, executions: list[Held], *, are_quick: bool = False) -> None:
         """Start them as slots become free, in their order."""
         with self._slots:
             self._waiting.extend(executions)
-        self.fill()
+            if executions:
+                self._arrivals.append(_Arrival(len(executions), monotonic()))
+        self.fill(are_quick=are_quick)
 
-    def fill(self) -> None:
-        """Give free slots the next waiting executions, of whatever kind."""
+    def fill(self, *, are_quick: bool = False) -> None:
+        """Give free slots the next waiting executions, of whatever kind.
+
+        Of plain functions that are quick only one is given to a thread at a time: it goes on with the next ones before
+        another thread would have woken up. If it gets stuck, the next call of this gives one to another thread.
+        """
+        asynchronous: list[Held] = []
         with self._slots:
-            starting = [self._waiting.popleft() for _ in range(min(self._free, len(self._waiting)))]
-            self._free -= len(starting)
-            self._running.update((execution.key, _Started(execution)) for execution in starting)
-        asynchronous = []
-        for execution in starting:
-            if self._runners[execution.task_name].task.is_async:
-                asynchronous.append(execution)
-            else:
+            while self._free and self._waiting:
+                execution = self._take()
+                self._free -= 1
+                if self._runners[execution.task_name].task.is_async:
+                    asynchronous.append(execution)
+                    continue
                 self._threads.give(execution)
+                if are_quick:
+                    break
         if asynchronous:
             self._loop.call(self._start_async, asynchronous)
 
@@ -122,6 +152,7 @@ class Executor:
         with self._slots:
             waiting = list(self._waiting)
             self._waiting.clear()
+            self._arrivals.clear()
         return waiting
 
     def cancel(self) -> None:
@@ -133,30 +164,31 @@ class Executor:
         """Sync executions that run longer than their task's timeout, each told once."""
         now = monotonic()
         found = []
-        for key, (execution, started_at) in list(self._running.items()):
-            task = self._runners[execution.task_name].task
-            if (
-                task.timeout
-                and not task.is_async
-                and now - started_at > task.timeout.total_seconds()
-            ):
-                self._running[key] = _Started(execution)
+        for key, (execution, started_at) in list(self._timed.items()):
+            timeout = self._runners[execution.task_name].task.timeout
+            if timeout and now - started_at > timeout.total_seconds():
+                self._timed[key] = _Started(execution, math.inf)
                 found.append(execution)
         return found
 
-    def _next(self, finished: Held, *, is_async: bool) -> Held | None:
+    def _next(self, *, is_async: bool) -> Held | None:
         """The waiting execution that takes over the slot of one that ended; None frees the slot."""
         with self._slots:
-            del self._running[finished.key]
             if (
                 self._waiting
                 and self._runners[self._waiting[0].task_name].task.is_async is is_async
             ):
-                following = self._waiting.popleft()
-                self._running[following.key] = _Started(following)
-                return following
+                return self._take()
             self._free += 1
             return None
+
+    def _take(self) -> Held:
+        """The next waiting execution; the caller has the lock."""
+        arrival = self._arrivals[0]
+        arrival.left -= 1
+        if not arrival.left:
+            self._arrivals.popleft()
+        return self._waiting.popleft()
 
     def _report_soon(self) -> None:
         """Wake the control thread, unless it has been woken and hasn't collected yet."""
@@ -174,32 +206,28 @@ class Executor:
     def _run_in_thread(self, execution: Held) -> None:
         following: Held | None = execution
         while following is not None:
-            current = following
-            finished = Context().run(self._run_sync, current)
-            self._end(finished)
-            following = self._next(current, is_async=False)
-            if (
-                following is None
-                or finished.duration_s > QUICK_RUN_S
-                or len(self._runs) >= GATHERED_RUNS
-            ):
-                self._report_soon()
+            self._end(Context().run(self._run_sync, following))
+            following = self._next(is_async=False)
+            self._report_soon()
 
     def _run_sync(self, execution: Held) -> Finished:
         runner = self._runners[execution.task_name]
         context = ExecutionContext(execution, self._surroundings)
-        started_at = self._note_start(execution)
-        lateness_s = self._lateness_s(execution)
+        started_at = monotonic()
+        if runner.task.timeout:
+            self._timed[execution.key] = _Started(execution, started_at)
         outcome: Outcome
         try:
             answer = runner.call(execution.task_data, context)
             if inspect.iscoroutine(answer):
                 asyncio.run(answer)  # an async function behind a plain wrapper
-            outcome = Succeeded()
+            outcome = SUCCEEDED
         except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
             outcome = Failed(error, _bounded_traceback(error))
+        if runner.task.timeout:
+            self._timed.pop(execution.key, None)
         return Finished(
-            execution, outcome, lateness_s, monotonic() - started_at, tuple(context.followups)
+            execution, outcome, started_at, monotonic() - started_at, tuple(context.followups)
         )
 
     # Async functions, on the loop
@@ -210,42 +238,44 @@ class Executor:
 
     async def _run_on_loop(self, execution: Held) -> None:
         self._end(await self._run_async(execution))
-        following = self._next(execution, is_async=True)
+        following = self._next(is_async=True)
         if following is not None:
             self._loop.start(self._run_on_loop(following), name=following.task_name)
-        self._loop.soon(self._report_soon)
+        self._report_soon()
 
     async def _run_async(self, execution: Held) -> Finished:
         runner = self._runners[execution.task_name]
         context = ExecutionContext(execution, self._surroundings)
-        started_at = self._note_start(execution)
-        lateness_s = self._lateness_s(execution)
-        timeout = runner.task.timeout
-        limit = asyncio.timeout(timeout.total_seconds() if timeout else None)
+        started_at = monotonic()
         outcome: Outcome
         try:
-            async with limit:
+            if runner.task.timeout is None:  # a timeout of None would cost as much as all the rest
                 await runner.call(execution.task_data, context)
-            outcome = Succeeded()
+                outcome = SUCCEEDED
+            else:
+                outcome = await self._run_limited(runner, execution, context, runner.task.timeout)
         except asyncio.CancelledError as error:
             outcome = (
                 Interrupted() if self._is_cancelling else Failed(error, _bounded_traceback(error))
             )
         except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
-            if limit.expired() and not error.args:
-                error.args = (f"it ran longer than its timeout of {timeout}",)
             outcome = Failed(error, _bounded_traceback(error))
         return Finished(
-            execution, outcome, lateness_s, monotonic() - started_at, tuple(context.followups)
+            execution, outcome, started_at, monotonic() - started_at, tuple(context.followups)
         )
 
-    def _note_start(self, execution: Held) -> float:
-        started_at = monotonic()
-        self._running[execution.key] = _Started(execution, started_at)
-        return started_at
-
-    def _lateness_s(self, execution: Held) -> float:
-        return (self._surroundings.now() - execution.execution_time).total_seconds()
+    async def _run_limited(
+        self, runner: Runner, execution: Held, context: ExecutionContext, timeout: timedelta
+    ) -> Outcome:
+        limit = asyncio.timeout(timeout.total_seconds())
+        try:
+            async with limit:
+                await runner.call(execution.task_data, context)
+        except TimeoutError as error:
+            if limit.expired() and not error.args:
+                error.args = (f"it ran longer than its timeout of {timeout}",)
+            raise
+        return SUCCEEDED
 
 
 class _Threads:
@@ -300,11 +330,6 @@ class _LoopThread:
         task = self._loop.create_task(run, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def soon(self, function: Callable[[], None]) -> None:
-        """Call it when the runs that are ready now have ended; on the loop's thread."""
-        assert self._loop is not None
-        self._loop.call_soon(function)
 
     def cancel_all(self) -> None:
         """Cancel every task; from any thread."""

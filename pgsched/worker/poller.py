@@ -15,11 +15,12 @@ from pgsched.domain.context import Surroundings
 from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Event, Logger, bound_logger
 from pgsched.store.completing import Writer
-from pgsched.store.picking import next_due, pick
+from pgsched.store.picking import pick_query, picked, survey
 from pgsched.store.session import Session
 from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.completer import Completer
 from pgsched.worker.executor import Executor
+from pgsched.worker.frontier import Frontier
 from pgsched.worker.held import Holding
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import AT_ONCE, DRAIN, EXIT_AT_ONCE, EXIT_OK, Signals
@@ -27,12 +28,19 @@ from pgsched.worker.wakeup import Bell, Wakeup, readable
 
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held
+    from pgsched.store.picking import Picked
     from pgsched.worker.plan import Plan
 
 CANCEL_GRACE_S = 1.0
 """How long cancelled async tasks have for their `finally` clauses."""
 
 OVERRUN_CHECK_S = 1.0
+
+GATHER_S = 0.001
+"""While there is enough to run, ended runs are gathered for this long before they are written."""
+
+LONGEST_WAITING_S = 0.08
+"""What has waited here this long for a slot is handed back: another poller may have one free."""
 
 
 class Stage(IntEnum):
@@ -51,6 +59,7 @@ class Poller:
         self, plan: Plan, identity: str, *, wake_pipe: int, lifeline: int, ready: int
     ) -> None:
         self._plan = plan
+        self._tasks = list(plan.tasks)
         self._identity = identity
         self._ends = {"wake": wake_pipe, "lifeline": lifeline}
         self._ready = ready
@@ -65,6 +74,7 @@ class Poller:
         self._session = Session(plan.database, f"pgsched {identity}")
         self._outage = Outage(self._log)
         self._wakeup = Wakeup(self._clock, polling_interval_s=plan.polling_interval.total_seconds())
+        self._frontier = Frontier()
         self._holding = Holding(concurrency=plan.concurrency, batch_size=plan.batch_size)
         self._finished = Bell()
         self._executor = Executor(
@@ -78,7 +88,7 @@ class Poller:
             plan.database.names,
             Writer(identity, plan.polling_interval),
             tasks=plan.tasks,
-            now=self._clock.now,
+            clock=self._clock,
             log=self._log,
         )
 
@@ -112,9 +122,12 @@ class Poller:
 
     def _hear(self) -> None:
         try:
-            self._wakeup.hear(self._ends["wake"])
+            due = self._wakeup.hear(self._ends["wake"])
         except EOFError:
             del self._ends["wake"]  # supervisor and housekeeper are both gone
+        else:
+            if due is not None:
+                self._frontier.go_back(due)
 
     def _wait_s(self) -> float:
         """Until the database is tried again, the next look, or the end of a stage: whatever comes first."""
@@ -127,6 +140,10 @@ class Poller:
             waits.append(self._wakeup.wait_s)
         if self._holding:
             waits.append(OVERRUN_CHECK_S)
+        if self._executor.is_held_back:
+            waits.append(GATHER_S)
+        elif self._executor.has_waiting:
+            waits.append(LONGEST_WAITING_S)
         return max(0.0, min(waits))
 
     def _obey(self, received: signal.Signals) -> None:
@@ -142,10 +159,12 @@ class Poller:
 
     def _take_finished(self) -> None:
         runs = self._executor.collect()
-        for run in runs:
-            self._holding.note_run(run.finished.duration_s)
+        self._holding.note_runs([run.finished.duration_s for run in runs])
         self._completer.add(runs)
-        self._executor.fill()
+        self._executor.fill(are_quick=self._holding.is_quick)
+        if self._executor.waited_s > LONGEST_WAITING_S:
+            self._holding.note_stall()
+            self._completer.release(self._executor.take_waiting())
         for execution in self._executor.overrunning():
             self._log.warning(
                 Event.EXECUTION_OVERRAN, task=execution.task_name, instance=execution.task_instance
@@ -153,28 +172,45 @@ class Poller:
 
     def _talk(self) -> None:
         try:
-            self._write()
-            if self._is_picking and self._wakeup.is_time and self._holding.room > 0:
-                self._pick()
+            self._turn()
         except DatabaseUnavailable as error:
             self._outage.note_lost(error)
         else:
             self._note_connected()
 
-    def _write(self) -> None:
-        while self._completer:
-            for run in self._completer.write():
-                self._holding.let_go(run.finished.execution)
+    def _turn(self) -> None:
+        """One round trip: write what has ended, and pick as many as there is room for, if it is time to."""
+        wanted = self._holding.room if self._is_picking and self._wakeup.is_time else 0
+        if wanted and not self._wakeup.is_hinted and self._frontier.is_stale:
+            wanted = wanted if self._survey() else 0
+        query = None
+        if wanted:
+            query = pick_query(self._identity, self._tasks, self._frontier.marks, limit=wanted)
+        written = self._completer.write(query)
+        for run in written.done:
+            self._holding.let_go(run.finished.execution)
+        if written.rows is not None:
+            self._take(picked(written.rows), wanted)
 
-    def _pick(self) -> None:
-        wanted = self._holding.room
-        picked = self._session.run(pick(self._identity, list(self._plan.tasks), limit=wanted))
+    def _survey(self) -> bool:
+        """Find where executions wait; answers whether any is due, else when to look again is settled."""
+        started_at = monotonic()
+        found = self._session.run(survey(self._tasks))
+        self._frontier.note_survey(found, took_s=monotonic() - started_at)
+        if not found.is_any_due:
+            self._wakeup.look_in(found.coming_s)
+        return found.is_any_due
+
+    def _take(self, picked: Picked, wanted: int) -> None:
         self._clock.observe(picked.at)
         self._holding.add(picked.executions)
-        self._executor.submit(picked.executions)
-        if len(picked.executions) < wanted:
-            wait = self._session.run(next_due(picked.at))
-            self._wakeup.look_in(None if wait is None else wait.total_seconds())
+        self._executor.submit(picked.executions, are_quick=self._holding.is_quick)
+        if len(picked.executions) == wanted:
+            self._frontier.go_on(picked.marks)
+            self._wakeup.look_now()
+        else:
+            self._frontier.note_end()
+            self._wakeup.look_in(self._frontier.wait_s)
 
     def _note_connected(self) -> None:
         if self._outage.note_answered():

@@ -48,42 +48,59 @@ class Bell:
 
 
 class Wakeup:
-    """Knows when the next pick is due, and waits for that or for anything that comes first."""
+    """Knows when the next look is due, and whether there is a hint that it will find something."""
 
     def __init__(self, clock: Clock, *, polling_interval_s: float) -> None:
         self._clock = clock
         self._polling_interval_s = polling_interval_s
         self._next_look_at = -math.inf
+        self._hint_at = math.inf
 
     @property
     def is_time(self) -> bool:
         """Whether there may be something due."""
-        return monotonic() >= self._next_look_at
+        return monotonic() >= min(self._next_look_at, self._hint_at)
+
+    @property
+    def is_hinted(self) -> bool:
+        """Whether somebody has said that there is something due now."""
+        return monotonic() >= self._hint_at
 
     @property
     def wait_s(self) -> float:
-        return max(0.0, self._next_look_at - monotonic())
+        return max(0.0, min(self._next_look_at, self._hint_at) - monotonic())
 
     def look_now(self) -> None:
         self._next_look_at = -math.inf
+        self._take_hint()
 
     def look_in(self, wait_s: float | None) -> None:
-        """After a pick that left nothing due: look again when the next one is, or at the polling interval."""
+        """After a look that left nothing due: look again then, or at the polling interval."""
         wait_s = (
             self._polling_interval_s if wait_s is None else min(wait_s, self._polling_interval_s)
         )
         self._next_look_at = monotonic() + wait_s
+        self._take_hint()
 
     def expect(self, wait_s: float) -> None:
         """Something is due in so many seconds: look then, unless a look comes earlier anyway."""
-        self._next_look_at = min(self._next_look_at, monotonic() + wait_s)
+        self._hint_at = min(self._hint_at, monotonic() + wait_s)
 
-    def hear(self, pipe: int) -> None:
-        """Take in what the housekeeper has written on this poller's pipe. Raises: EOFError when nobody is left to."""
+    def hear(self, pipe: int) -> float | None:
+        """Take in what the housekeeper has written on this poller's pipe; answers the soonest due time in it.
+
+        Raises: EOFError when nobody is left to write.
+        """
         heard = drained(pipe)
         whole = len(heard) - len(heard) % DUE.size
-        for (due,) in DUE.iter_unpack(heard[:whole]):
-            self.expect(due - self._clock.now().timestamp())
+        soonest = min((due for (due,) in DUE.iter_unpack(heard[:whole])), default=None)
+        if soonest is not None:
+            self.expect(soonest - self._clock.now().timestamp())
+        return soonest
+
+    def _take_hint(self) -> None:
+        if self.is_hinted:
+            self._hint_at = math.inf
 
 
 def drained(pipe: int) -> bytes:

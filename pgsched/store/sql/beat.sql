@@ -1,11 +1,14 @@
--- Promise: everything that these pollers hold is alive as of now.
+-- Promise: everything that these pollers hold is alive as of now; answers how many executions that is.
 -- Rows that a completion has locked are skipped: they are being let go, and waiting could deadlock with it.
--- Plan: `last_heartbeat is not null` is what makes the heartbeat index usable: only picked rows have one.
-update {table}
-set last_heartbeat = now()
-where ctid = any (array (
-  select ctid from {table}
-  where picked and last_heartbeat is not null and picked_by = any (%(pollers)s::text[])
-  for update skip locked
-))
-returning 1
+-- Plan: the held index. The heartbeat is in no index: refreshing it on a page with room writes no index entry (HOT).
+with beaten as (
+  update {table}
+  set last_heartbeat = now()
+  where ctid = any (array (
+    select ctid from {table}
+    where picked and picked_by = any (%(pollers)s::text[])
+    for update skip locked
+  ))
+  returning 1
+)
+select count(*) from beaten

@@ -1,11 +1,11 @@
 -- Promise: one-time executions with no retries left are in the side table, with what they failed of.
--- Fence: version and picked_by; answers only what was really moved.
+-- Fence: version and picked_by; answers the numbers of those that were really moved.
 with held as (
-  select task_name, task_instance, version, error, traceback
+  select task_name, task_instance, version, error, traceback, number
   from unnest(
     %(task_names)s::text[], %(task_instances)s::text[], %(versions)s::bigint[],
     %(errors)s::text[], %(tracebacks)s::text[]
-  ) as held (task_name, task_instance, version, error, traceback)
+  ) with ordinality as held (task_name, task_instance, version, error, traceback, number)
 ),
 gone as (
   delete from {table} as execution
@@ -14,13 +14,15 @@ gone as (
     and execution.picked and execution.version = held.version and execution.picked_by = %(poller)s
   returning execution.task_name, execution.task_instance, execution.task_data, execution.execution_time,
     execution.picked_by, execution.last_success, execution.consecutive_failures, execution.version,
-    execution.priority, execution.crashes, held.error, held.traceback
+    execution.priority, execution.crashes, held.error, held.traceback, held.number
+),
+moved as (
+  insert into {failed_table} (
+    task_name, task_instance, task_data, execution_time, picked_by, last_success, last_failure,
+    consecutive_failures, version, priority, crashes, attempts, error, traceback
+  )
+  select task_name, task_instance, task_data, execution_time, picked_by, last_success, now(),
+    consecutive_failures + 1, version + 1, priority, crashes, consecutive_failures + 1 + crashes, error, traceback
+  from gone
 )
-insert into {failed_table} (
-  task_name, task_instance, task_data, execution_time, picked_by, last_success, last_failure,
-  consecutive_failures, version, priority, crashes, attempts, error, traceback
-)
-select task_name, task_instance, task_data, execution_time, picked_by, last_success, now(),
-  consecutive_failures + 1, version + 1, priority, crashes, consecutive_failures + 1 + crashes, error, traceback
-from gone
-returning task_name, task_instance
+select number from gone

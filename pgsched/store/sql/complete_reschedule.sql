@@ -1,6 +1,6 @@
 -- Promise: executions are due again at an instant, or so long from now; success resets the failures, failure
 -- counts one more; either way the task did not kill its worker, so crashes start anew.
--- Fence: version and picked_by; answers only what was really changed.
+-- Fence: version and picked_by; answers the numbers of those that were really changed.
 -- Pollers are notified only of what is due before they would look anyway (`notify_within`).
 with changed as (
   update {table} as execution
@@ -10,12 +10,11 @@ with changed as (
     last_failure = case when held.has_succeeded then last_failure else now() end,
     consecutive_failures = case when held.has_succeeded then 0 else consecutive_failures + 1 end
   from unnest(
-    %(task_names)s::text[], %(task_instances)s::text[], %(versions)s::bigint[],
+    %(task_names)s::text[], %(task_instances)s::text[], %(places)s::tid[], %(writers)s::xid[], %(versions)s::bigint[],
     %(ats)s::timestamptz[], %(delays)s::interval[], %(successes)s::boolean[]
-  ) as held (task_name, task_instance, version, at, delay, has_succeeded)
-  where execution.task_name = held.task_name and execution.task_instance = held.task_instance
-    and execution.picked and execution.version = held.version and execution.picked_by = %(poller)s
-  returning execution.task_name, execution.task_instance, execution.execution_time
+  ) with ordinality as held (task_name, task_instance, place, writer, version, at, delay, has_succeeded, number)
+  where {is_held} and execution.picked and execution.version = held.version and execution.picked_by = %(poller)s
+  returning held.number, execution.execution_time
 ),
 soonest as (
   select min(execution_time) as execution_time from changed
@@ -25,4 +24,4 @@ notified as (
   select pg_notify(%(channel)s, extract(epoch from execution_time)::text) from soonest
   where execution_time is not null
 )
-select task_name, task_instance, (select count(*) from notified) from changed
+select number, (select count(*) from notified) from changed

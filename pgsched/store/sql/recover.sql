@@ -9,7 +9,7 @@ recovered as (
   from dead
   where execution.task_name = dead.task_name and execution.task_instance = dead.task_instance
     and execution.picked and execution.crashes + 1 < %(max_crashes)s
-  returning execution.task_name, execution.task_instance, dead.poller, execution.crashes
+  returning execution.task_name, execution.task_instance, dead.poller, execution.crashes, execution.execution_time
 ),
 gone as (
   delete from {table} as execution
@@ -30,7 +30,7 @@ buried as (
   returning task_name, task_instance, picked_by as poller, crashes
 ),
 notified as (
-  select pg_notify(%(channel)s, extract(epoch from now())::text) from recovered limit 1
+  select pg_notify(%(channel)s, extract(epoch from min(execution_time))::text) from recovered having count(*) > 0
 )
 select task_name, task_instance, poller, crashes, false as is_buried, (select count(*) from notified)
 from recovered

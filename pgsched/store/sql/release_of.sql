@@ -3,10 +3,10 @@
 with changed as (
   update {table}
   set picked = false, picked_by = null, last_heartbeat = null, version = version + 1
-  where picked and last_heartbeat is not null and picked_by = %(poller)s
-  returning task_name, task_instance
+  where picked and picked_by = %(poller)s
+  returning task_name, task_instance, execution_time
 ),
 notified as (
-  select pg_notify(%(channel)s, extract(epoch from now())::text) from changed limit 1
+  select pg_notify(%(channel)s, extract(epoch from min(execution_time))::text) from changed having count(*) > 0
 )
 select task_name, task_instance, (select count(*) from notified) from changed
