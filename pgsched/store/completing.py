@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pgsched.domain.execution import NewExecution
+    from pgsched.store.operation import Row
     from pgsched.store.statement import Names
 
 C = TypeVar("C", bound=Completion)
@@ -67,6 +68,17 @@ def complete_in_place(
         query = Query("complete_reschedule_in_place", _rescheduled(names, writer, reschedules))
         batches.append(Batch(query, _positions(Reschedule, completions)))
     return batches
+
+
+def found_in_place(
+    batches: Sequence[Batch], answers: Sequence[list[Row]], count: int
+) -> list[bool]:
+    """Which of `count` completions the answers to their batches speak of."""
+    found = [False] * count
+    for batch, rows in zip(batches, answers, strict=True):
+        for number, *_ in rows:
+            found[batch.positions[number - 1]] = True
+    return found
 
 
 def _positions(kind: type[Completion], completions: Sequence[Completion]) -> list[int]:

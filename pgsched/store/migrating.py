@@ -126,12 +126,14 @@ def script(
 ) -> str:
     """The SQL of these migrations as a person would run it, the version table included."""
     names = Names(table, schema)
+    is_new = any(migration.version == 1 for migration in migrations)
     parts = [f"set lock_timeout = '{LOCK_TIMEOUT}';", f"{_version_table(names)};"]
     for migration in migrations:
-        text = _text(migration, names, is_new=False).as_string(None)
+        text = _text(migration, names, is_new=is_new).as_string(None)
         record = f"{_record(migration, names).as_string(None)};"
         parts.append(f"-- {migration.version:04} {migration.name}")
-        parts += [text, record] if migration.is_online else ["begin;", text, record, "commit;"]
+        is_whole = is_new or not migration.is_online
+        parts += ["begin;", text, record, "commit;"] if is_whole else [text, record]
     return "\n\n".join([*parts, ""])
 
 

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 IDENTIFIER_LIMIT_BYTES = 63
 """Postgres cuts longer identifiers silently: two different names could become one."""
 
-FRAGMENTS = ("state", "dead_by_heartbeat", "dead_by_poller", "held_by_key", "held_in_place")
+FRAGMENTS = (
+    "state",
+    "dead_by_heartbeat",
+    "dead_by_poller",
+    "held_by_key",
+    "held_in_place",
+    "is_fenced",
+)
 """Pieces of SQL that statements share."""
 
 VARIANTS = {

@@ -22,7 +22,7 @@ from pgsched.domain.completion import (
 from pgsched.domain.outcome import SUCCEEDED, Failed, Finished, Interrupted
 from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event
-from pgsched.store.completing import Receipt, complete, complete_in_place, is_plain
+from pgsched.store.completing import Receipt, complete, complete_in_place, found_in_place, is_plain
 from pgsched.worker.executor import Run
 
 if TYPE_CHECKING:
@@ -118,10 +118,7 @@ class Completer:
         )
         queries = [batch.query for batch in batches]
         answers = self._session.run_together([*queries, beside] if beside else queries)
-        found = [False] * len(runs)
-        for batch, rows in zip(batches, answers, strict=False):
-            for number, *_ in rows:
-                found[batch.positions[number - 1]] = True
+        found = found_in_place(batches, answers[: len(batches)], len(runs))
         return found, answers[-1] if beside else None
 
     def _write_others(self) -> list[Run]:

@@ -26,7 +26,6 @@ from pgsched.worker.clock import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-    from datetime import timedelta
 
     from pgsched.domain.completion import Decided
     from pgsched.domain.context import Surroundings
@@ -253,7 +252,7 @@ class Executor:
                 await runner.call(execution.task_data, context)
                 outcome = SUCCEEDED
             else:
-                outcome = await self._run_limited(runner, execution, context, runner.task.timeout)
+                outcome = await self._run_limited(runner, execution, context)
         except asyncio.CancelledError as error:
             outcome = (
                 Interrupted() if self._is_cancelling else Failed(error, _bounded_traceback(error))
@@ -265,15 +264,17 @@ class Executor:
         )
 
     async def _run_limited(
-        self, runner: Runner, execution: Held, context: ExecutionContext, timeout: timedelta
+        self, runner: Runner, execution: Held, context: ExecutionContext
     ) -> Outcome:
-        limit = asyncio.timeout(timeout.total_seconds())
+        allowed = runner.task.timeout
+        assert allowed is not None
+        limit = asyncio.timeout(allowed.total_seconds())
         try:
             async with limit:
                 await runner.call(execution.task_data, context)
         except TimeoutError as error:
             if limit.expired() and not error.args:
-                error.args = (f"it ran longer than its timeout of {timeout}",)
+                error.args = (f"it ran longer than its timeout of {allowed}",)
             raise
         return SUCCEEDED
 

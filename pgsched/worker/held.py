@@ -2,7 +2,7 @@
 
 And how many more are worth holding. One that waits here can't be run by a poller that is idle, and one that isn't here
 when a slot is free costs a round trip: so as many are held ahead of the slots as will start within moments, judged by
-how long runs took lately. Ten slots of tasks that do nothing are worth hundreds ahead; tasks of a second are worth none.
+how long runs took lately. Ten slots of tasks that do nothing are worth hundreds ahead; tasks of a second none.
 """
 
 from __future__ import annotations

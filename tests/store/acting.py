@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from pgsched.domain.completion import Completion, Delete, MoveToFailed, Release, Reschedule
 from pgsched.domain.execution import Held, NewExecution, TaskInstance
 from pgsched.store import completing, failed, liveness, picking, reading, scheduling
-from pgsched.store.operation import Operation, drive
+from pgsched.store.operation import Operation, drive, run_together
 from pgsched.store.statement import Names
 
 if TYPE_CHECKING:
@@ -63,11 +63,22 @@ class Store:
     def pick(
         self, poller: str = "p", *, limit: int = 100, tasks: Sequence[str] = ("t",)
     ) -> list[Held]:
-        return self.run(picking.pick(poller, list(tasks), limit=limit)).executions
+        """A survey and a pick of what it finds, as a poller does that knows nothing yet."""
+        marks = self.survey(*tasks).marks
+        return self.run(picking.pick(poller, list(tasks), marks, limit=limit)).executions
+
+    def survey(self, *tasks: str) -> picking.Survey:
+        return self.run(picking.survey(list(tasks)))
 
     def complete(self, *batch: Completion, poller: str = "p") -> list[Receipt]:
         writer = completing.Writer(poller, timedelta(seconds=10))
         return self.run(completing.complete(self.names, writer, batch))
+
+    def complete_in_place(self, *batch: Completion, poller: str = "p") -> list[bool]:
+        writer = completing.Writer(poller, timedelta(seconds=10))
+        batches = completing.complete_in_place(self.names, writer, batch)
+        answers = run_together(self.connection, self.names, [each.query for each in batches])
+        return completing.found_in_place(batches, answers, len(batch))
 
     def beat(self, *pollers: str) -> int:
         return self.run(liveness.beat(pollers))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from pgsched.domain.execution import NewExecution
-from pgsched.store.completing import Receipt, is_one_statement
+from pgsched.store.completing import Receipt, is_plain
 from tests.store.acting import FUTURE, HOUR, Store, exhausted, next_run, released, succeeded
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from pgsched.domain.completion import Completion
     from pgsched.domain.execution import Held
 
-ENDINGS: list[Callable[[Held], Completion]] = [succeeded, next_run, exhausted, released]
+Ending: TypeAlias = "Callable[[Held], Completion]"
+ENDINGS: list[Ending] = [succeeded, next_run, exhausted, released]
 
 
 def test_a_one_time_execution_that_succeeded_is_gone(store: Store) -> None:
@@ -152,7 +154,7 @@ def test_what_a_run_asked_for_is_written_with_its_completion(store: Store) -> No
     store.schedule("a")
     [held] = store.pick()
     completion = succeeded(held, NewExecution("t", "child", '{"n": 1}', FUTURE, 3))
-    assert not is_one_statement([completion])
+    assert not is_plain(completion)
     store.complete(completion)
     [row] = store.rows()
     assert (row["task_instance"], row["task_data"], row["priority"]) == ("child", {"n": 1}, 3)
@@ -181,3 +183,69 @@ def test_completing_twice_after_a_lost_answer_is_harmless(store: Store) -> None:
     before = store.rows()
     assert store.complete(*batch) == [Receipt.VANISHED, Receipt.STALE]
     assert store.rows() == before
+
+
+PLAIN: list[Ending] = [succeeded, next_run]
+
+
+@pytest.mark.parametrize("ending", PLAIN)
+def test_in_place_writes_what_by_key_writes(store: Store, ending: Ending) -> None:
+    store.schedule("a", "b")
+    by_key, in_place = sorted(store.pick(), key=lambda each: each.task_instance)
+    store.complete(ending(by_key))
+    assert store.complete_in_place(ending(in_place)) == [True]
+    rows = [
+        {name: row[name] for name in row if name not in {"task_instance", "seq"}}
+        for row in store.rows()
+    ]
+    times = ("execution_time", "last_success", "last_failure")
+    assert all(abs(a[t] - b[t]) < HOUR / 60 for a, b in pairwise(rows) for t in times if a[t])
+    untimed = [{name: row[name] for name in row if name not in times} for row in rows]
+    assert all(a == b for a, b in pairwise(untimed))
+
+
+@pytest.mark.parametrize("ending", PLAIN)
+def test_in_place_misses_what_a_heartbeat_has_moved_and_by_key_finds_it(
+    store: Store, ending: Ending
+) -> None:
+    store.schedule("a")
+    [held] = store.pick()
+    assert store.beat("p") == 1
+    assert store.complete_in_place(ending(held)) == [False]
+    assert store.complete(ending(held)) == [Receipt.CHANGED]
+
+
+@pytest.mark.parametrize("ending", PLAIN)
+def test_in_place_never_completes_for_a_superseded_run(store: Store, ending: Ending) -> None:
+    store.schedule("a")
+    [held] = store.pick()
+    store.release_of("p")
+    [again] = store.pick()
+    assert again.version == held.version + 2
+    assert store.complete_in_place(ending(held)) == [False]
+    assert store.complete_in_place(ending(again)) == [True]
+
+
+@pytest.mark.parametrize("ending", PLAIN)
+def test_in_place_is_not_fooled_by_a_place_that_is_used_again(store: Store, ending: Ending) -> None:
+    """Another row, of the same version and the same poller, lies where the run's row lay before a vacuum."""
+    store.schedule("a")
+    [held] = store.pick()
+    store.sql("delete from scheduled_tasks")
+    store.sql("vacuum scheduled_tasks")
+    others = []
+    for n in range(50):
+        store.schedule(f"b{n}")
+        others += store.pick()
+    [twin] = [other for other in others if other.place == held.place]
+    assert twin.version == held.version
+    assert store.complete_in_place(ending(held)) == [False]
+    assert len(store.rows()) == len(others)
+
+
+def test_in_place_each_completion_of_a_batch_is_answered_for(store: Store) -> None:
+    store.schedule("a", "b", "c", "d")
+    held = sorted(store.pick(), key=lambda each: each.task_instance)
+    store.sql("update scheduled_tasks set version = 9 where task_instance in ('b', 'c')")
+    batch = [make(each) for make, each in zip((*PLAIN, *PLAIN), held, strict=True)]
+    assert store.complete_in_place(*batch) == [True, False, False, True]

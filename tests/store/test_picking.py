@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 
 from pgsched.domain.execution import NewExecution
 from pgsched.store import picking, scheduling
@@ -24,7 +25,7 @@ def test_a_pick_takes_what_is_due_and_leaves_a_mark(store: Store) -> None:
 
 
 def test_a_pick_of_nothing_still_tells_the_databases_time(store: Store) -> None:
-    picked = store.run(picking.pick("p", ["t"], limit=10))
+    picked = store.run(picking.pick("p", ["t"], {}, limit=10))
     assert picked.executions == []
     assert abs(picked.at - datetime.now(UTC)) < timedelta(minutes=1)
 
@@ -96,37 +97,71 @@ def test_times_that_python_can_not_hold_are_bounded(store: Store) -> None:
     assert held.last_failure is not None
 
 
-def next_due(store: Store, since: datetime = PAST) -> timedelta | None:
-    return store.run(picking.next_due(since))
-
-
-def test_the_next_due_time_is_the_soonest_of_all_priorities(store: Store) -> None:
+def test_a_survey_knows_the_soonest_of_all_priorities(store: Store) -> None:
     now = store.run(picking.database_now())
     wanted = [
         NewExecution("t", f"p{priority}", None, now + timedelta(hours=hours), priority)
         for priority, hours in ((None, 5), (10, 7), (-3, 2), (0, 9), (2**31 - 1, 3), (-(2**31), 8))
     ]
     store.run(scheduling.schedule(store.names, wanted))
-    wait = next_due(store, now)
-    assert wait is not None
-    assert abs(wait - timedelta(hours=2)) < timedelta(seconds=10)
+    found = store.survey("t")
+    assert list(found.marks) == [2**31 - 1, 10, 0, -3, -(2**31), None]
+    assert not found.is_any_due
+    assert found.coming_s == pytest.approx(7200, abs=10)
 
 
-def test_without_anything_ahead_there_is_no_next_due_time(store: Store) -> None:
-    assert next_due(store) is None
+def test_a_survey_does_not_see_the_tasks_of_others(store: Store) -> None:
+    store.schedule("a", task="other", at=PAST)
+    store.schedule("b", task="other", at=FUTURE)
+    assert store.survey("t") == picking.Survey({}, is_any_due=False, coming_s=None)
+
+
+def test_without_anything_ahead_nothing_comes(store: Store) -> None:
     store.sql(
         "insert into scheduled_tasks (task_name, task_instance, execution_time) values ('t', 'a', 'infinity')"
     )
-    assert next_due(store) is None
+    assert store.survey("t").coming_s is None
     store.schedule("b", at=PAST - HOUR)
     store.schedule("c", at=FUTURE)
     store.sql("update scheduled_tasks set picked = true where task_instance = 'c'")
-    assert next_due(store) is None
+    found = store.survey("t")
+    assert found.is_any_due
+    assert found.coming_s is None
 
 
-def test_what_became_due_since_the_pick_is_not_missed(store: Store) -> None:
-    picked_at = store.run(picking.database_now())
-    store.schedule("a", at=picked_at + timedelta(microseconds=1))
-    wait = next_due(store, picked_at)
-    assert wait is not None
-    assert wait <= timedelta(0)
+def test_behind_what_is_due_a_survey_sees_what_comes(store: Store) -> None:
+    store.schedule("a", at=PAST)
+    store.schedule("b", at=FUTURE)
+    found = store.survey("t")
+    assert found.marks == {None: picking.Mark(PAST)}
+    assert found.is_any_due
+    assert found.coming_s is not None
+
+
+def test_a_pick_goes_on_where_the_last_one_ended(store: Store) -> None:
+    """Also among executions that are due at the very same time."""
+    store.schedule(*map(str, range(10)), at=PAST)
+    marks = store.survey("t").marks
+    order: list[str] = []
+    while (picked := store.run(picking.pick("p", ["t"], marks, limit=3))).executions:
+        order += [held.task_instance for held in picked.executions]
+        marks = {**marks, **picked.marks}
+    assert order == [str(n) for n in range(10)]
+
+
+def test_what_lies_behind_a_mark_is_found_by_the_next_survey(store: Store) -> None:
+    store.schedule("a", at=PAST)
+    marks = store.run(picking.pick("p", ["t"], store.survey("t").marks, limit=1)).marks
+    store.schedule("before", at=PAST - HOUR)
+    assert store.run(picking.pick("p", ["t"], marks, limit=1)).executions == []
+    assert [held.task_instance for held in store.pick()] == ["before"]
+
+
+def test_times_before_the_first_year_are_picked_too(store: Store) -> None:
+    store.sql(
+        "insert into scheduled_tasks (task_name, task_instance, execution_time) values"
+        " ('t', 'a', '-infinity'), ('t', 'b', '-infinity'), ('t', 'c', '4000-01-01 BC')"
+    )
+    assert {held.task_instance for held in store.pick(limit=1)} <= {"a", "b"}
+    assert {held.task_instance for held in store.pick()} >= {"c"}
+    assert store.survey("t").marks == {}

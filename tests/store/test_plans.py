@@ -1,77 +1,174 @@
-"""The plans that the hot statements count on, with many rows of every kind in the way."""
+"""What the hot statements touch: the same few pages, whatever else the table holds and however much of it.
+
+Run as a worker runs them, on a worker's connection. `PGSCHED_TEST_ROWS=5000000` makes the crowd as large as that.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import os
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from pgsched.domain.completion import Delete
+from pgsched.domain.execution import NewExecution, TaskInstance
+from pgsched.store import completing, liveness, picking, scheduling
+from pgsched.store.connecting import connect_worker
+from pgsched.store.operation import Query, drive
 from pgsched.store.statement import Names, statements
 from tests.postgres import new_database
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-ROWS = 40_000
-FILL = """
-insert into scheduled_tasks (task_name, task_instance, execution_time, picked, picked_by, last_heartbeat, priority)
-select 't', n::text, now() + (n - 200) * interval '1 minute', n %% 100 = 0,
-  case when n %% 100 = 0 then 'p' || n %% 7 end, case when n %% 100 = 0 then now() end, nullif(n %% 3, 0)
-from generate_series(1, %s) as n
-"""
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "pick_due": {"poller": "me", "tasks": ["t"], "limit": 10},
-    "next_due": {"since": datetime.now(UTC)},
-    "beat": {"pollers": ["p1", "p2"]},
-    "recover_dead": {
-        "tasks": ["t"],
-        "timeout": timedelta(minutes=5),
-        "max_crashes": 5,
-        "limit": 100,
-        "channel": "c",
-    },
-    "recover_of": {"poller": "p1", "max_crashes": 5, "limit": 100, "channel": "c"},
-    "release_of": {"poller": "p1", "channel": "c"},
-    "complete_delete": {
-        "task_names": ["t"],
-        "task_instances": ["100"],
-        "versions": [1],
-        "poller": "p2",
-    },
-    "cancel": {"task_name": "t", "task_instance": "17"},
+    from pgsched.store.operation import Operation
+
+NAMES = Names()
+SIZES = [0, int(os.environ.get("PGSCHED_TEST_ROWS", "100_000"))]
+OURS = 40
+CROWDS = {
+    "scheduled for the future, more urgent": "insert into scheduled_tasks"
+    " (task_name, task_instance, execution_time, priority) select 't', 'crowd' || n, now() + n * interval '1 s', n %% 3"
+    " from generate_series(1, %s) as n",
+    "due, of a task that is not ours, more urgent": "insert into scheduled_tasks"
+    " (task_name, task_instance, execution_time, priority) select 'other', n::text, now() - interval '1 day', n %% 3"
+    " from generate_series(1, %s) as n",
+    "due, of a task that is not ours, no less urgent": "insert into scheduled_tasks"
+    " (task_name, task_instance, execution_time) select 'other', n::text, now() - interval '1 day'"
+    " from generate_series(1, %s) as n",
+    "picked by others": "insert into scheduled_tasks"
+    " (task_name, task_instance, picked, picked_by, last_heartbeat)"
+    " select 't', 'crowd' || n, true, 'p' || n %% 50, now()"
+    " from generate_series(1, %s) as n",
 }
 
 
-@pytest.fixture(scope="module")
-def crowded(server: str, template: str) -> Generator[psycopg.Connection[Any]]:
-    """A table with tens of thousands of rows, most of them due in the future."""
-    with (
-        new_database(server, template=template) as conninfo,
-        psycopg.connect(conninfo) as connection,
-    ):
-        connection.execute(FILL, (ROWS,))
-        connection.commit()
-        connection.autocommit = True
-        connection.execute("vacuum analyze scheduled_tasks")
+@pytest.fixture(scope="module", params=SIZES)
+def size(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module", params=CROWDS)
+def crowded(
+    request: pytest.FixtureRequest, server: str, template: str, size: int
+) -> Generator[psycopg.Connection[Any]]:
+    """A worker's connection to a table with a few due executions of ours and a crowd in the way."""
+    with new_database(server, template=template) as conninfo:
+        with psycopg.connect(conninfo, autocommit=True) as filling:
+            filling.execute(CROWDS[request.param].encode(), (size,))
+            filling.execute(
+                "insert into scheduled_tasks (task_name, task_instance)"
+                " select 't', n::text from generate_series(1, %s) as n",
+                (OURS,),
+            )
+            filling.execute("vacuum analyze scheduled_tasks")
+        connection = connect_worker(conninfo, name="plans", statement_timeout=timedelta(seconds=60))
         connection.autocommit = False
-        yield connection
+        with connection:
+            yield connection
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_no_hot_statement_reads_the_whole_table(
+def first_query(operation: Operation[Any]) -> Query:
+    return next(operation)
+
+
+def pick(connection: psycopg.Connection[Any]) -> Query:
+    return picking.pick_query("me", ["t", "u"], marks(connection), limit=10)
+
+
+def marks(connection: psycopg.Connection[Any]) -> picking.Marks:
+    return drive(connection, NAMES, picking.survey(["t", "u"]), is_atomic=False).marks
+
+
+def completion(connection: psycopg.Connection[Any], *, in_place: bool) -> Query:
+    picked = picking.pick("me", ["t"], marks(connection), limit=10)
+    held = drive(connection, NAMES, picked, is_atomic=False).executions
+    assert len(held) == 10
+    batch = [Delete(each) for each in held]
+    writer = completing.Writer("me", timedelta(seconds=1))
+    if in_place:
+        return completing.complete_in_place(NAMES, writer, batch)[0].query
+    return first_query(completing.complete(NAMES, writer, batch))
+
+
+STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = {
+    "survey": (lambda _: first_query(picking.survey(["t", "u"])), 80),
+    "pick": (pick, 400),
+    "complete in place": (lambda c: completion(c, in_place=True), 60),
+    "complete by key": (lambda c: completion(c, in_place=False), 120),
+    "schedule": (
+        lambda _: first_query(scheduling.schedule(NAMES, [NewExecution("t", "new")])),
+        60,
+    ),
+    "beat": (lambda _: first_query(liveness.beat(["me"])), 20),
+    "release of": (lambda _: first_query(liveness.release_of(NAMES, "me")), 20),
+    "recover of": (lambda _: first_query(liveness.recover_of(NAMES, "me", max_crashes=5)), 20),
+    "cancel": (lambda _: first_query(scheduling.cancel(TaskInstance("t", "1"))), 30),
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_hot_statement_touches_a_few_pages_whatever_the_table_holds(
     crowded: psycopg.Connection[Any], name: str
 ) -> None:
-    """Reading all of it touches some 500 pages, and as many more in its indexes."""
-    statement = b"explain (analyze, buffers, format json) " + statements(Names())[name]
-    [(plan,)] = crowded.execute(statement, PARAMETERS[name]).fetchall()
-    crowded.rollback()
-    assert "Seq Scan" not in [
-        node["Node Type"] for node in nodes(plan[0]["Plan"]) if is_on_table(node)
-    ]
-    touched = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
-    assert touched < 400 + (2_000 if name in {"beat", "recover_of", "release_of"} else 0)
+    make, most = STATEMENTS[name]
+    try:
+        plan = explained(crowded, make(crowded))
+        assert "Seq Scan" not in [node["Node Type"] for node in nodes(plan) if is_on_table(node)]
+        assert touched(plan) <= most
+    finally:
+        crowded.rollback()
+
+
+def test_a_pick_from_a_mark_does_not_read_what_was_deleted_before_it(
+    server: str, template: str
+) -> None:
+    """Somebody's open transaction keeps each deleted row, and its index entries, from being swept."""
+    with new_database(server, template=template) as conninfo, psycopg.connect(conninfo) as pinning:
+        with psycopg.connect(conninfo, autocommit=True) as filling:
+            filling.execute(
+                "insert into scheduled_tasks (task_name, task_instance)"
+                " select 't', n::text from generate_series(1, 20000) as n"
+            )
+        pinning.execute("set transaction isolation level repeatable read")
+        pinning.execute("select from scheduled_tasks")
+        with connect_worker(
+            conninfo, name="plans", statement_timeout=timedelta(seconds=60)
+        ) as connection:
+            writer = completing.Writer("me", timedelta(seconds=1))
+            at = marks(connection)
+            for _ in range(15):
+                picked = drive(
+                    connection, NAMES, picking.pick("me", ["t"], at, limit=1000), is_atomic=False
+                )
+                at = {**at, **picked.marks}
+                batch = [Delete(each) for each in picked.executions]
+                [deleting] = completing.complete_in_place(NAMES, writer, batch)
+                psycopg.Cursor(connection).execute(
+                    statements(NAMES)["complete_delete_in_place"], deleting.query.parameters
+                )
+            connection.autocommit = False
+            from_mark = explained(connection, picking.pick_query("me", ["t"], at, limit=10))
+            connection.rollback()
+            afresh = explained(
+                connection, picking.pick_query("me", ["t"], marks(connection), limit=10)
+            )
+            connection.rollback()
+        assert touched(from_mark) <= 400
+        assert touched(afresh) > 3 * touched(from_mark), "without the mark it would read them"
+
+
+def explained(connection: psycopg.Connection[Any], query: Query) -> dict[str, Any]:
+    text = b"explain (analyze, buffers, format json) " + statements(NAMES)[query.statement]
+    [(plan,)] = connection.execute(text, query.parameters).fetchall()
+    return dict(plan[0]["Plan"])
+
+
+def touched(plan: dict[str, Any]) -> int:
+    """Pages, each time one is read."""
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,5 +4,5 @@ delete from {table} as execution
 using unnest(
   %(task_names)s::text[], %(task_instances)s::text[], %(places)s::tid[], %(writers)s::xid[], %(versions)s::bigint[]
 ) with ordinality as held (task_name, task_instance, place, writer, version, number)
-where {is_held} and execution.version = held.version and execution.picked_by = %(poller)s
+where {is_held} and {is_fenced}
 returning held.number

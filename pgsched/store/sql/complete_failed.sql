@@ -10,8 +10,7 @@ with held as (
 gone as (
   delete from {table} as execution
   using held
-  where execution.task_name = held.task_name and execution.task_instance = held.task_instance
-    and execution.picked and execution.version = held.version and execution.picked_by = %(poller)s
+  where {held_by_key} and {is_fenced}
   returning execution.task_name, execution.task_instance, execution.task_data, execution.execution_time,
     execution.picked_by, execution.last_success, execution.consecutive_failures, execution.version,
     execution.priority, execution.crashes, held.error, held.traceback, held.number

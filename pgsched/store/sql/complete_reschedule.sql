@@ -13,7 +13,7 @@ with changed as (
     %(task_names)s::text[], %(task_instances)s::text[], %(places)s::tid[], %(writers)s::xid[], %(versions)s::bigint[],
     %(ats)s::timestamptz[], %(delays)s::interval[], %(successes)s::boolean[]
   ) with ordinality as held (task_name, task_instance, place, writer, version, at, delay, has_succeeded, number)
-  where {is_held} and execution.version = held.version and execution.picked_by = %(poller)s
+  where {is_held} and {is_fenced}
   returning held.number, execution.execution_time
 ),
 soonest as (

@@ -1,4 +1,3 @@
 -- The very row version that the pick wrote: the quick way, which misses what a heartbeat has moved since. A place may be
 -- used again after a vacuum, but never with the same writer.
--- (Nothing may say `picked` here: it would make the held index look better to the planner than the place itself.)
 execution.ctid = held.place and execution.xmin = held.writer

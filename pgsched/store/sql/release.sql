@@ -5,8 +5,7 @@ with changed as (
   set picked = false, picked_by = null, last_heartbeat = null, version = execution.version + 1
   from unnest(%(task_names)s::text[], %(task_instances)s::text[], %(versions)s::bigint[])
     with ordinality as held (task_name, task_instance, version, number)
-  where execution.task_name = held.task_name and execution.task_instance = held.task_instance
-    and execution.picked and execution.version = held.version and execution.picked_by = %(poller)s
+  where {held_by_key} and {is_fenced}
   returning held.number, execution.execution_time
 ),
 notified as (
