@@ -82,9 +82,9 @@ class Client:
         Answers False where the instance is already there. Raises: InvalidData (a ValueError).
         """
         wanted = new_execution(task, instance, data, at=at, priority=priority)
-        return (
-            self._run(scheduling.schedule(self._names, [wanted], delay=chosen_delay(at, in_))) == 1
-        )
+        delay, is_alone = chosen_delay(at, in_), self._source.is_alone
+        operation = scheduling.schedule(self._names, [wanted], delay=delay, is_alone=is_alone)
+        return self._run(operation) == 1
 
     def schedule_many(
         self,
@@ -187,10 +187,9 @@ class AsyncClient:
     ) -> bool:
         """See `Client.schedule`."""
         wanted = new_execution(task, instance, data, at=at, priority=priority)
-        return (
-            await self._run(scheduling.schedule(self._names, [wanted], delay=chosen_delay(at, in_)))
-            == 1
-        )
+        delay, is_alone = chosen_delay(at, in_), self._source.is_alone
+        operation = scheduling.schedule(self._names, [wanted], delay=delay, is_alone=is_alone)
+        return await self._run(operation) == 1
 
     async def schedule_many(
         self,

@@ -19,29 +19,56 @@ CHUNK = 1000
 
 
 def schedule(
-    names: Names, executions: Sequence[NewExecution], *, delay: timedelta | None = None
+    names: Names,
+    executions: Sequence[NewExecution],
+    *,
+    delay: timedelta | None = None,
+    is_alone: bool = False,
 ) -> Operation[int]:
     """Insert those that are not there yet; answers how many were new.
 
-    Their data is JSON text already. Those without a time are due after `delay`, or now.
+    Their data is JSON text already. Those without a time are due after `delay`, or now. `is_alone` says that nothing
+    else is in the transaction: it commits at once.
     """
+    if len(executions) == 1:
+        rows = yield _one(names, executions[0], delay=delay, is_alone=is_alone)
+        return len(rows)
     added = 0
     for start in range(0, len(executions), CHUNK):
-        chunk = executions[start : start + CHUNK]
-        [(count, _)] = yield Query(
-            "schedule",
-            {
-                "task_names": [execution.task for execution in chunk],
-                "task_instances": [execution.instance for execution in chunk],
-                "data": [execution.data for execution in chunk],
-                "ats": [execution.at for execution in chunk],
-                "priorities": [execution.priority for execution in chunk],
-                "delay": delay,
-                "channel": names.channel,
-            },
-        )
+        [(count, _)] = yield _many(names, executions[start : start + CHUNK], delay=delay)
         added += count
     return added
+
+
+def _one(names: Names, new: NewExecution, *, delay: timedelta | None, is_alone: bool) -> Query:
+    return Query(
+        "schedule_one",
+        {
+            "task_name": new.task,
+            "task_instance": new.instance,
+            "data": new.data,
+            "at": new.at,
+            "delay": delay,
+            "priority": new.priority,
+            "is_alone": is_alone,
+            "channel": names.channel,
+        },
+    )
+
+
+def _many(names: Names, chunk: Sequence[NewExecution], *, delay: timedelta | None) -> Query:
+    return Query(
+        "schedule",
+        {
+            "task_names": [new.task for new in chunk],
+            "task_instances": [new.instance for new in chunk],
+            "data": [new.data for new in chunk],
+            "ats": [new.at for new in chunk],
+            "priorities": [new.priority for new in chunk],
+            "delay": delay,
+            "channel": names.channel,
+        },
+    )
 
 
 def reschedule(

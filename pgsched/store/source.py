@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from pgsched.store.connecting import connect, connect_async, translated
 
@@ -28,6 +29,10 @@ AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
 class Source(Protocol):
     """Lends a connection for one call."""
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether what one call does is a transaction of its own."""
+
     def lent(self) -> AbstractContextManager[SyncConnection]: ...
 
     def close(self) -> None: ...
@@ -35,6 +40,9 @@ class Source(Protocol):
 
 class AsyncSource(Protocol):
     """As `Source`, for asyncio."""
+
+    @property
+    def is_alone(self) -> bool: ...
 
     def lent(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
@@ -71,8 +79,14 @@ def _kind(target: object) -> str:
     return f"a {type(target).__qualname__}"
 
 
+def _is_alone(connection: SyncConnection | AsyncConnection) -> bool:
+    return connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE
+
+
 class _Own:
     """A connection of our own, opened on first use and again after it broke; one call at a time."""
+
+    is_alone = True
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
@@ -92,6 +106,8 @@ class _Own:
 
 
 class _Pooled:
+    is_alone = True
+
     def __init__(self, pool: ConnectionPool[Any]) -> None:
         self._pool = pool
 
@@ -108,6 +124,10 @@ class _Callers:
     def __init__(self, connection: SyncConnection) -> None:
         self._connection = connection
 
+    @property
+    def is_alone(self) -> bool:
+        return _is_alone(self._connection)
+
     @contextmanager
     def lent(self) -> Generator[SyncConnection]:
         yield self._connection
@@ -117,6 +137,8 @@ class _Callers:
 
 
 class _AsyncOwn:
+    is_alone = True
+
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
         self._connection: AsyncConnection | None = None
@@ -136,6 +158,8 @@ class _AsyncOwn:
 
 
 class _AsyncPooled:
+    is_alone = True
+
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
 
@@ -152,6 +176,10 @@ class _AsyncPooled:
 class _AsyncCallers:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+
+    @property
+    def is_alone(self) -> bool:
+        return _is_alone(self._connection)
 
     @asynccontextmanager
     async def lent(self) -> AsyncGenerator[AsyncConnection]:

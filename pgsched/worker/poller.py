@@ -203,6 +203,8 @@ class Poller:
 
     def _take(self, picked: Picked, wanted: int) -> None:
         self._clock.observe(picked.at)
+        if picked.executions:
+            self._wakeup.note_stir()
         self._holding.add(picked.executions)
         self._executor.submit(picked.executions, are_quick=self._holding.is_quick)
         if len(picked.executions) == wanted:

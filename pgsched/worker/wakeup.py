@@ -22,6 +22,10 @@ DUE = struct.Struct("d")
 
 LONGEST_WAIT_S = 3600.0
 
+LATER_LOOKS_S = (0.05, 1.0)
+"""After something was found or notified, pollers look so much later again: for what was scheduled in the same moment,
+left the notifying to others (`schedule_one.sql`) and took longer to commit."""
+
 
 class Bell:
     """A pipe that threads and signal handlers ring to end a wait; many rings before it is heard are one."""
@@ -55,6 +59,7 @@ class Wakeup:
         self._polling_interval_s = polling_interval_s
         self._next_look_at = -math.inf
         self._hint_at = math.inf
+        self._later_looks: tuple[float, ...] = ()
 
     @property
     def is_time(self) -> bool:
@@ -76,11 +81,17 @@ class Wakeup:
 
     def look_in(self, wait_s: float | None) -> None:
         """After a look that left nothing due: look again then, or at the polling interval."""
-        wait_s = (
-            self._polling_interval_s if wait_s is None else min(wait_s, self._polling_interval_s)
-        )
-        self._next_look_at = monotonic() + wait_s
+        now = monotonic()
+        self._later_looks = tuple(at for at in self._later_looks if at > now)
+        longest = now + self._polling_interval_s
+        wanted = longest if wait_s is None else now + wait_s
+        self._next_look_at = min(wanted, longest, *self._later_looks)
         self._take_hint()
+
+    def note_stir(self) -> None:
+        """There is something going on: look a little later again, whatever the next look finds."""
+        now = monotonic()
+        self._later_looks = tuple(now + wait_s for wait_s in LATER_LOOKS_S)
 
     def expect(self, wait_s: float) -> None:
         """Something is due in so many seconds: look then, unless a look comes earlier anyway."""
@@ -95,7 +106,10 @@ class Wakeup:
         whole = len(heard) - len(heard) % DUE.size
         soonest = min((due for (due,) in DUE.iter_unpack(heard[:whole])), default=None)
         if soonest is not None:
-            self.expect(soonest - self._clock.now().timestamp())
+            wait_s = soonest - self._clock.now().timestamp()
+            self.expect(wait_s)
+            if wait_s <= 0:
+                self.note_stir()
         return soonest
 
     def _take_hint(self) -> None:
