@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgsched.store.operation import Operation, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import timedelta
 
+    from pgsched.domain.execution import RunKey
     from pgsched.store.operation import Row
     from pgsched.store.statement import Names
 
@@ -57,6 +58,17 @@ def recover_of(names: Names, poller: str, *, max_crashes: int) -> Operation[list
 def release_of(names: Names, poller: str) -> Operation[int]:
     """Hand back what a poller still held when it was ended in order; answers how many."""
     rows = yield Query("release_of", {"poller": poller, "channel": names.channel})
+    return len(rows)
+
+
+def release_strays(names: Names, poller: str, held: Collection[RunKey]) -> Operation[int]:
+    """Hand back what a poller has picked and is not among what it holds; answers how many."""
+    parameters = {
+        "task_names": [name for name, _, _ in held],
+        "task_instances": [instance for _, instance, _ in held],
+        "versions": [version for _, _, version in held],
+    }
+    rows = yield Query("release_strays", {**parameters, "poller": poller, "channel": names.channel})
     return len(rows)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from pgsched.domain.execution import Held, RunKey
 
@@ -39,6 +39,10 @@ class Holding:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    @property
+    def keys(self) -> Collection[RunKey]:
+        return self._held.keys()
 
     @property
     def room(self) -> int:

@@ -22,6 +22,7 @@ from pgsched.log import Event, Logger
 from pgsched.store.liveness import BATCH, beat, recover_dead, recover_of, release_of, server_uptime
 from pgsched.store.session import Session
 from pgsched.worker.clock import monotonic
+from pgsched.worker.looks import LOOKS_S
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import EXIT_OK, Signals
 from pgsched.worker.wakeup import DUE, drained, readable
@@ -43,10 +44,6 @@ PROBE_S = 30.0
 YOUNG_SERVER_S = 60.0
 SETTLING_S = 5.0
 """After an outage every live worker beats as soon as it is back; until then nobody may be called dead."""
-
-LOOKS_S = (0.0, 0.2, 0.8, 4.0, 30.0)
-"""Pauses before each look for what a killed poller left. One look is not enough: the server may still be at its last
-pick, which commits after it is dead. Thirty seconds is the statement timeout: nothing of it can come later."""
 
 LAST_LOOKS = 3
 """So many of them must have been made before the worker may end."""
@@ -78,7 +75,7 @@ class Ended(NamedTuple):
 
     @property
     def looks(self) -> tuple[float, ...]:
-        """The pauses before each look for what it left."""
+        """The pauses before each look for what it left: its last pick may commit after it is dead."""
         return LOOKS_S[:1] if self.end is End.IN_ORDER else LOOKS_S
 
 

@@ -15,6 +15,7 @@ from pgsched.domain.context import Surroundings
 from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Event, Logger, bound_logger
 from pgsched.store.completing import Writer
+from pgsched.store.liveness import release_strays
 from pgsched.store.picking import pick_query, picked, survey
 from pgsched.store.session import Session
 from pgsched.worker.clock import Clock, monotonic
@@ -22,6 +23,7 @@ from pgsched.worker.completer import Completer
 from pgsched.worker.executor import Executor
 from pgsched.worker.frontier import Frontier
 from pgsched.worker.held import Holding
+from pgsched.worker.looks import Looks
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import AT_ONCE, DRAIN, EXIT_AT_ONCE, EXIT_OK, Signals
 from pgsched.worker.wakeup import Bell, Wakeup, readable
@@ -73,6 +75,7 @@ class Poller:
         self._clock = Clock()
         self._session = Session(plan.database, f"pgsched {identity}")
         self._outage = Outage(self._log)
+        self._strays = Looks()
         self._wakeup = Wakeup(self._clock, polling_interval_s=plan.polling_interval.total_seconds())
         self._frontier = Frontier()
         self._holding = Holding(concurrency=plan.concurrency, batch_size=plan.batch_size)
@@ -136,6 +139,8 @@ class Poller:
             waits.append(self._outage.wait_s)
         elif self._completer:
             waits.append(0.0)
+        else:
+            waits.append(self._strays.wait_s)
         if self._is_picking and not self._outage.is_on and self._holding.room > 0:
             waits.append(self._wakeup.wait_s)
         if self._holding:
@@ -172,9 +177,11 @@ class Poller:
 
     def _talk(self) -> None:
         try:
+            self._release_strays()
             self._turn()
         except DatabaseUnavailable as error:
             self._outage.note_lost(error)
+            self._strays.begin()
         else:
             self._note_connected()
 
@@ -191,6 +198,17 @@ class Poller:
             self._holding.let_go(run.finished.execution)
         if written.rows is not None:
             self._take(picked(written.rows), wanted)
+
+    def _release_strays(self) -> None:
+        """A pick whose answer was lost has been made: what it took must not wait for this poller to end."""
+        if self._strays.wait_s:
+            return
+        released = self._session.run(
+            release_strays(self._plan.database.names, self._identity, self._holding.keys)
+        )
+        self._strays.note_look()
+        if released:
+            self._log.info(Event.EXECUTION_RELEASED, executions=released)
 
     def _survey(self) -> bool:
         """Find where executions wait; answers whether any is due, else when to look again is settled."""

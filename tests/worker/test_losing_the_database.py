@@ -60,3 +60,25 @@ def test_results_wait_while_the_table_is_locked(project: Project, start: Start) 
         connection.rollback()
     project.wait_gone("plain")
     assert len(project.diary("started", "plain")) == 1
+
+
+def test_a_pick_whose_answer_was_lost_does_not_stay_picked(project: Project, start: Start) -> None:
+    """As if the connection had broken between a pick's commit and its answer: the row is this poller's, which lives
+    and beats for it, but it knows nothing of it.
+    """
+    start(processes=1, polling_interval="1h")
+    project.client.schedule("sleep", "known", 30)
+    project.wait_entries("started", "known")
+    with psycopg.connect(project.conninfo, autocommit=True) as connection:
+        connection.execute(
+            "insert into scheduled_tasks (task_name, task_instance, picked, picked_by, last_heartbeat, version)"
+            " select 'run', 'lost', true, picked_by, now(), 2 from scheduled_tasks where task_instance = 'known'"
+        )
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and application_name ~ '^pgsched .*/0-'"
+        )
+    project.wait_gone("lost")
+    assert len(project.diary("started", "known")) == 1
+    project.client.schedule("run", "afterwards")
+    project.wait_gone("afterwards")
