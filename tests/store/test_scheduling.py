@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -13,6 +14,9 @@ from pgsched.errors import ExecutionNotFound, ExecutionRunning
 from pgsched.store import scheduling
 from pgsched.store.scheduling import CHUNK
 from tests.store.acting import FUTURE, HOUR, PAST, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
 
 
 def test_schedule_inserts_what_plain_sql_would(store: Store) -> None:
@@ -170,3 +174,72 @@ def test_now_is_the_databases_not_ours(store: Store) -> None:
     [row] = store.sql("select now() - execution_time as age from scheduled_tasks")
     assert timedelta(0) <= row["age"] < timedelta(minutes=1)
     assert datetime.now(UTC)  # and is not asked
+
+
+@pytest.fixture
+def heard(store: Store) -> Generator[Callable[[], int]]:
+    """How many notifications have come since the last call."""
+    with psycopg.connect(store.conninfo, autocommit=True) as listening:
+        listening.execute(f'listen "{store.names.channel}"'.encode())
+        yield lambda: len(list(listening.notifies(timeout=0.2)))
+
+
+def schedule_one(
+    store: Store,
+    instance: str,
+    *,
+    is_alone: bool = True,
+    task: str = "t",
+    at: datetime | None = None,
+    priority: int | None = None,
+) -> None:
+    new = NewExecution(task, instance, None, at, priority)
+    store.run(scheduling.schedule(store.names, [new], is_alone=is_alone))
+
+
+@pytest.mark.parametrize("priority", [None, 3])
+def test_of_those_due_in_one_moment_only_the_first_notifies(
+    store: Store, heard: Callable[[], int], priority: int | None
+) -> None:
+    for n in range(200):
+        schedule_one(store, str(n), priority=priority)
+    [moments] = store.sql(
+        "select count(distinct date_bin('20 ms', execution_time, 'epoch')) from scheduled_tasks"
+    )
+    assert heard() == moments["count"]
+
+
+def test_each_queue_is_notified_of(store: Store, heard: Callable[[], int]) -> None:
+    schedule_one(store, "a")
+    schedule_one(store, "b", priority=1)
+    schedule_one(store, "c", task="u")
+    assert heard() == 3
+
+
+def test_one_that_waits_from_an_earlier_moment_keeps_nobody_from_notifying(
+    store: Store, heard: Callable[[], int]
+) -> None:
+    store.schedule("old", at=PAST)
+    heard()
+    schedule_one(store, "new")
+    assert heard() == 1
+
+
+def test_in_a_transaction_of_the_callers_each_notifies_as_does_what_is_to_come(
+    store: Store, heard: Callable[[], int]
+) -> None:
+    """When that transaction commits nobody knows."""
+    schedule_one(store, "a")
+    schedule_one(store, "b", is_alone=False)
+    schedule_one(store, "c", at=FUTURE)
+    assert heard() == 3
+
+
+def test_while_another_is_about_to_notify_nobody_else_does(
+    store: Store, heard: Callable[[], int]
+) -> None:
+    with Store(store.conninfo) as other, other.connection.transaction():
+        schedule_one(other, "first")
+        schedule_one(store, "second")
+        assert heard() == 0
+    assert heard() == 1

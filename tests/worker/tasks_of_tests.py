@@ -39,6 +39,10 @@ def run(data: Any, context: ExecutionContext) -> None:
     note("ran", context)
 
 
+@one_time("nothing")
+def nothing() -> None: ...
+
+
 @one_time("run-async")
 async def run_async(data: Any, context: ExecutionContext) -> None:
     note("ran", context)

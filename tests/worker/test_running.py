@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+from pgsched import Client
+from pgsched.domain.execution import NewExecution
+from pgsched.store.scheduling import schedule
+from pgsched.store.statement import statements
+from tests.store.acting import Store
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker
 
@@ -247,3 +254,56 @@ def test_an_async_function_behind_a_plain_wrapper_runs(project: Project, start: 
     start()
     project.wait_entries("ran", "w-1")
     project.wait_gone("w-1")
+
+
+def test_slow_executions_spread_over_pollers_even_after_quick_ones(
+    project: Project, start: Start
+) -> None:
+    """Thousands of quick runs teach a poller to pick far ahead; what it then can't start it hands back."""
+    start(processes=2, concurrency=2)
+    project.client.schedule_many([("nothing", str(n)) for n in range(3000)])
+    wait_until(lambda: not project.client.list(task="nothing", limit=1), describe="no quick ones")
+    project.client.schedule_many([("sleep", f"slow{n}", 5) for n in range(4)])
+    started = project.wait_entries("started", count=4)
+    assert not project.diary("ended")
+    assert sorted(Counter(entry.pid for entry in started).values()) == [2, 2]
+
+
+def test_of_many_who_schedule_at_once_nobody_waits_for_the_polling_interval(
+    project: Project, start: Start
+) -> None:
+    """Most of them leave the notification to another."""
+    start(processes=2, polling_interval="1h", heartbeat_timeout="1h")
+
+    def schedule(number: int) -> None:
+        with Client(project.conninfo) as client:
+            for n in range(25):
+                client.schedule("nothing", f"{number}-{n}")
+
+    threads = [threading.Thread(target=schedule, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: not project.client.list(task="nothing", limit=1), describe="none left")
+
+
+def test_one_that_left_the_notification_to_another_and_commits_after_it_is_found(
+    project: Project, start: Start
+) -> None:
+    start(polling_interval="1h", heartbeat_timeout="1h")
+    with Store(project.conninfo) as notifying, Store(project.conninfo) as silent:
+        with silent.connection.transaction():
+            with notifying.connection.transaction():
+                assert add_alone(notifying, "first") == "notified"
+                assert add_alone(silent, "second") == "left to another"
+            project.wait_gone("first")
+        project.wait_gone("second")
+
+
+def add_alone(store: Store, instance: str) -> str:
+    query = next(schedule(store.names, [NewExecution("run", instance)], is_alone=True))
+    [(notified,)] = store.connection.execute(
+        statements(store.names)[query.statement], query.parameters
+    ).fetchall()
+    return "left to another" if notified is None else "notified"
