@@ -292,6 +292,7 @@ def test_one_that_left_the_notification_to_another_and_commits_after_it_is_found
     project: Project, start: Start
 ) -> None:
     start(polling_interval="1h", heartbeat_timeout="1h")
+    project.sql("delete from scheduled_tasks")  # recurring ones would wake pollers
     with Store(project.conninfo) as notifying, Store(project.conninfo) as silent:
         with silent.connection.transaction():
             with notifying.connection.transaction():
