@@ -299,7 +299,16 @@ def test_one_that_left_the_notification_to_another_and_commits_after_it_is_found
                 assert add_alone(notifying, "first") == "notified"
                 assert add_alone(silent, "second") == "left to another"
             project.wait_gone("first")
+            wait_until(lambda: are_asleep(project), describe="pollers to sleep")
         project.wait_gone("second")
+
+
+def are_asleep(project: Project) -> bool:
+    [(are_quiet,)] = project.sql(
+        "select bool_and(clock_timestamp() - state_change > '0.3 s') from pg_stat_activity"
+        " where datname = current_database() and application_name ~ '^pgsched .*/[0-9]+-'"
+    )
+    return bool(are_quiet)
 
 
 def add_alone(store: Store, instance: str) -> str:
