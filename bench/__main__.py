@@ -1,112 +1,90 @@
-"""`make bench`: drain rate and lateness of a real worker, beside the bare SQL loop of the same run.
+"""`make bench`: what pgsched costs, each figure beside its limit of the same run. Writes a table and a JSON file.
 
-Interleaved rounds, medians; figures of different machines or hours do not compare, the shares in one table do.
+Figures of different machines or hours do not compare; the shares in one table do.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
-from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
-from bench import bare, worker
-from pgsched.embedded import embedded_server
-from pgsched.store.migrating import migrate
+from bench.drain import one_time, recurring
+from bench.figures import Figure, as_json, table
+from bench.growth import growth
+from bench.idle import heartbeats, idle
+from bench.large import large
+from bench.lateness import lateness
+from bench.scheduling import scheduling
+from bench.server import Database, database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
-TUNED = ", concurrency: 50, batch_size: 100"
-DATABASE = "pgsched_bench"
+RESULTS = Path(".bench/results")
+SETTINGS = ("shared_buffers", "max_wal_size", "synchronous_commit", "fsync", "server_version")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--executions", type=int, default=50_000)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", default="", help="scenarios by name, with commas")
+    parser.add_argument("--executions", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of the crowds and the large table"
+    )
     arguments = parser.parse_args()
-    with _database() as conninfo:
-        _report(conninfo, arguments)
+    with database() as opened:
+        _run(opened, arguments)
 
 
-@contextmanager
-def _database() -> Generator[str]:
-    given = os.environ.get("PGSCHED_BENCH_DSN")
-    if given:
-        yield _fresh(given)
-        return
-    with embedded_server("embedded:.bench/postgres") as conninfo:
-        yield _fresh(conninfo)
-
-
-def _fresh(conninfo: str) -> str:
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(f"drop database if exists {DATABASE}")
-        connection.execute(f"create database {DATABASE}")
-    ours = make_conninfo(conninfo, dbname=DATABASE)
-    with psycopg.connect(ours, autocommit=True) as connection:
-        migrate(connection)
-    return ours
-
-
-def _report(conninfo: str, arguments: argparse.Namespace) -> None:
-    n, processes = arguments.executions, arguments.processes
-    drains: dict[str, tuple[str, Callable[[], float]]] = {
-        "bare SQL loop, 100 a pick": ("bare", lambda: bare.drain(conninfo, processes, n)),
-        "async def, default config": ("noop-async", lambda: worker.drain(conninfo, processes, n)),
-        "def, default config": ("noop-def", lambda: worker.drain(conninfo, processes, n)),
-        "async def, 50 slots, batch 100": (
-            "noop-async",
-            lambda: worker.drain(conninfo, processes, n, TUNED),
+def _run(opened: Database, arguments: argparse.Namespace) -> None:
+    n, rounds, scale = arguments.executions, arguments.rounds, arguments.scale
+    scenarios: dict[str, tuple[str, Callable[[], list[Figure]]]] = {
+        "drain": (f"Drain of {n:,} no-ops, two pollers", partial(one_time, opened, n, rounds)),
+        "recurring": (f"{n:,} recurring no-ops", partial(recurring, opened, n, rounds)),
+        "growth": (
+            f"What must not grow: drain of {n:,}",
+            partial(growth, opened, n, rounds, scale=scale),
         ),
-        "def, 50 slots, batch 100": (
-            "noop-def",
-            lambda: worker.drain(conninfo, processes, n, TUNED),
-        ),
+        "lateness": ("Lateness", partial(lateness, opened, 200)),
+        "scheduling": ("Scheduling", partial(scheduling, opened, rounds)),
+        "idle": ("Idle, and footprint", partial(idle, opened, 60.0)),
+        "heartbeats": ("Heartbeats", partial(heartbeats, opened)),
+        "large": ("A large table", partial(large, opened, int(10_000_000 * scale))),
     }
-    rates: dict[str, list[float]] = {name: [] for name in drains}
-    for _ in range(arguments.rounds):
-        for name, (task, measure) in drains.items():
-            _fill(conninfo, task, n)
-            rates[name].append(measure())
-    with psycopg.connect(conninfo) as connection:
-        [(version,)] = connection.execute("show server_version").fetchall()
-    print(
-        f"Postgres {version}, Python {platform.python_version()}, {os.cpu_count()} cores, {processes} processes"
-    )
-    print(
-        f"\n{'drain of ' + format(n, ',') + ' no-op executions':34} {'median/s':>9} {'of bare':>8}  runs"
-    )
-    limit = worker.median(rates["bare SQL loop, 100 a pick"])
-    for name, runs in rates.items():
-        shown = " ".join(f"{rate:,.0f}" for rate in runs)
-        print(f"{name:34} {worker.median(runs):9,.0f} {worker.median(runs) / limit:8.0%}  {shown}")
-    late = worker.lateness(conninfo, processes, 200)
-    print("\nschedule() returned -> task started, idle worker, polling_interval 10s:", end=" ")
-    print(
-        ", ".join(
-            f"p{share * 100:.0f} {worker.percentile(late, share):.1f} ms"
-            for share in (0.5, 0.95, 0.99)
-        )
-    )
+    wanted = arguments.only.split(",") if arguments.only else list(scenarios)
+    if unknown := set(wanted) - set(scenarios):
+        raise SystemExit(f"no scenario {', '.join(unknown)}; allowed: {', '.join(scenarios)}")
+    machine = _machine(opened)
+    print(", ".join(f"{name} {value}" for name, value in machine.items()), end="\n\n")
+    results = {}
+    for name in wanted:
+        title, measure = scenarios[name]
+        figures = measure()
+        results[name] = as_json(figures)
+        print(table(title, figures), flush=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    file = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
+    file.write_text(json.dumps({"machine": machine, "results": results}, indent=2))
+    print(f"written to {file}")
 
 
-def _fill(conninfo: str, task: str, count: int) -> None:
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute("truncate scheduled_tasks")
-        connection.execute(
-            "insert into scheduled_tasks (task_name, task_instance)"
-            " select %s, n::text from generate_series(1, %s) as n",
-            (task, count),
-        )
-        connection.execute("vacuum analyze scheduled_tasks")
-        connection.execute("checkpoint")
+def _machine(opened: Database) -> dict[str, str]:
+    settings = {name: opened.sql(f"show {name}")[0][0] for name in SETTINGS}
+    return {
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "psycopg": psycopg.__version__,
+        **settings,
+    }
 
 
 if __name__ == "__main__":

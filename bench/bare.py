@@ -1,4 +1,4 @@
-"""The bare SQL loop: what Postgres does when nobody promises anything. Pick 100, delete 100, in each of N processes."""
+"""The bare SQL loop: what Postgres does when nobody promises anything. Two processes pick 100 and finish 100."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ DELETE = """
 delete from scheduled_tasks using unnest(%s::text[], %s::text[]) as held (task_name, task_instance)
 where scheduled_tasks.task_name = held.task_name and scheduled_tasks.task_instance = held.task_instance
 """
+RESCHEDULE = """
+update scheduled_tasks set picked = false, picked_by = null, last_heartbeat = null, version = version + 1,
+  execution_time = now() + interval '1 hour', last_success = now(), consecutive_failures = 0
+from unnest(%s::text[], %s::text[]) as held (task_name, task_instance)
+where scheduled_tasks.task_name = held.task_name and scheduled_tasks.task_instance = held.task_instance
+"""
 
 
-def drain(conninfo: str, processes: int, executions: int) -> float:
-    """Executions a second, from the first pick to the last delete."""
+def drain(conninfo: str, executions: int, finish: str = DELETE, processes: int = 2) -> float:
+    """Executions a second, from the first pick to the last that is finished."""
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(processes + 1)
     workers = [
-        context.Process(target=_loop, args=(conninfo, str(number), ready))
+        context.Process(target=_loop, args=(conninfo, finish, str(number), ready))
         for number in range(processes)
     ]
     for worker in workers:
@@ -40,9 +46,11 @@ def drain(conninfo: str, processes: int, executions: int) -> float:
     return executions / (time.monotonic() - started)
 
 
-def _loop(conninfo: str, name: str, ready: multiprocessing.synchronize.Barrier) -> None:
+def _loop(
+    conninfo: str, finish: str, name: str, ready: multiprocessing.synchronize.Barrier
+) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         ready.wait()
         while rows := connection.execute(PICK, (name, BATCH)).fetchall():
             names, instances = zip(*rows, strict=True)
-            connection.execute(DELETE, (list(names), list(instances)))
+            connection.execute(finish.encode(), (list(names), list(instances)))

@@ -1,96 +1,114 @@
-"""A real `pgsched worker` on the benchmark's database."""
+"""A real `pgsched worker` on the benchmark's database, and what it costs."""
 
 from __future__ import annotations
 
+import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 
-from pgsched import Client
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
 CONFIG = """
 database: {{dsn: "{conninfo}"}}
-tasks: {{modules: [bench.tasks]}}
-worker: {{processes: {processes}{options}}}
-logging: {{level: warning}}
+tasks: {{modules: [{modules}]}}
+worker: {{processes: 2{options}}}
+logging: {{level: {level}}}
 """
+PATIENCE_S = 120.0
+
+
+class Worker:
+    """A running worker."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def pids(self) -> list[int]:
+        """The supervisor and its children."""
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time that all of them have used."""
+        return sum(map(_cpu_s, self.pids()))
+
+    def memory_mb(self) -> list[tuple[str, float, float]]:
+        """Of each process: its name, its resident memory, and its fair share of what they have in common."""
+        found = []
+        for pid in self.pids():
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            sizes = {line.split(":")[0]: line.split()[1] for line in rollup.splitlines()[1:]}
+            name = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
+            found.append((name, int(sizes["Rss"]) / 1024, int(sizes["Pss"]) / 1024))
+        return found
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def worker(conninfo: str, processes: int, options: str = "") -> Generator[None]:
+def worker(
+    conninfo: str, *, options: str = "", level: str = "warning", modules: str = "bench.tasks"
+) -> Generator[Worker]:
     """Run one until the block ends; `options` are further `worker` keys in YAML."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "pgsched.yaml")
-        config.write_text(CONFIG.format(conninfo=conninfo, processes=processes, options=options))
-        process = subprocess.Popen([sys.executable, "-m", "pgsched", "worker", "--config", config])
+        config.write_text(
+            CONFIG.format(conninfo=conninfo, modules=modules, options=options, level=level)
+        )
+        with Path(folder, "log").open("wb") as log:
+            command = [sys.executable, "-m", "pgsched", "worker", "--config", str(config)]
+            process = subprocess.Popen(command, stderr=log)
         try:
-            yield
+            yield Worker(process)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=60)
 
 
-def drain(conninfo: str, processes: int, executions: int, options: str = "") -> float:
-    """Executions a second, from when the first is gone to when the last is."""
+def drain(
+    conninfo: str, task: str, executions: int, *, options: str = "", level: str = "warning"
+) -> float:
+    """Executions a second, from the first pick to the last completion. What is watched is one row, not a count."""
+    due = f"select 1 from scheduled_tasks where task_name = '{task}' and execution_time <= now() limit 1"
+    picked = f"select 1 from scheduled_tasks where task_name = '{task}' and picked limit 1"
     with (
         psycopg.connect(conninfo, autocommit=True) as watching,
-        worker(conninfo, processes, options),
+        worker(conninfo, options=options, level=level),
     ):
-        first, at_first = _watch(watching, lambda left: left < executions)
-        _, at_last = _watch(watching, lambda left: left == 0)
-        return first / (at_last - at_first)
+        _wait(watching, picked, is_there=True)
+        started = time.monotonic()
+        _wait(watching, due, is_there=False)
+        return executions / (time.monotonic() - started)
 
 
-def _watch(
-    connection: psycopg.Connection[Any], is_there: Callable[[int], bool]
-) -> tuple[int, float]:
-    while True:
-        [(left,)] = connection.execute("select count(*) from scheduled_tasks").fetchall()
-        now = time.monotonic()
-        if is_there(left):
-            return left, now
-        time.sleep(0.02)
+def _wait(
+    connection: psycopg.Connection[tuple[object, ...]], query: str, *, is_there: bool
+) -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while bool(connection.execute(query.encode()).fetchone()) is not is_there:
+        if time.monotonic() > ends:
+            raise TimeoutError(query)
+        time.sleep(0.01)
 
 
-def lateness(conninfo: str, processes: int, count: int) -> list[float]:
-    """Milliseconds from the return of `schedule` to the start of the task, on an idle worker, sorted."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        worker(conninfo, processes),
-        Client(conninfo) as client,
-    ):
-        marks = Path(folder, "marks")
-        client.schedule("mark", "warm-up", str(marks))
-        _wait_for_lines(marks, 1)
-        scheduled = []
-        for number in range(count):
-            time.sleep(0.03)
-            client.schedule("mark", str(number), str(marks))
-            scheduled.append(time.time())
-            _wait_for_lines(marks, number + 2)
-        starts = [float(line) for line in marks.read_text().splitlines()[1:]]
-        return sorted((start - at) * 1000 for start, at in zip(starts, scheduled, strict=True))
-
-
-def _wait_for_lines(path: Path, count: int) -> None:
+def wait_for_lines(path: Path, count: int) -> list[str]:
+    """Wait until a file of marks has so many lines; answers them."""
+    ends = time.monotonic() + PATIENCE_S
     while not path.exists() or path.read_text().count("\n") < count:
-        time.sleep(0.005)
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value below which so large a share of sorted values lies."""
-    return values[min(len(values) - 1, int(len(values) * share))]
-
-
-median = statistics.median
+        if time.monotonic() > ends:
+            raise TimeoutError(f"{count} lines in {path}")
+        time.sleep(0.002)
+    return path.read_text().splitlines()

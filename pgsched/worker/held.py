@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pgsched.domain.execution import Held, RunKey
 
-PREFETCH_S = 0.05
+PREFETCH_S = 0.025
 """Executions are picked ahead of a free slot only as far as they will start within this."""
 
 LARGEST_PICK = 500

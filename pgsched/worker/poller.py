@@ -41,7 +41,7 @@ OVERRUN_CHECK_S = 1.0
 GATHER_S = 0.001
 """While there is enough to run, ended runs are gathered for this long before they are written."""
 
-LONGEST_WAITING_S = 0.08
+LONGEST_WAITING_S = 0.05
 """What has waited here this long for a slot is handed back: another poller may have one free."""
 
 

@@ -1,0 +1,67 @@
+"""The database that a benchmark runs on: a fresh one on an embedded server, or on the server of PGSCHED_BENCH_DSN."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from pgsched.embedded import embedded_server
+from pgsched.store.migrating import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+DATABASE = "pgsched_bench"
+
+
+class Database:
+    """A migrated database, and SQL on it."""
+
+    def __init__(self, conninfo: str) -> None:
+        self.conninfo = conninfo
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self) -> None:
+        self.sql("truncate scheduled_tasks")
+
+    def fill(self, task: str, count: int) -> None:
+        """So many executions due now, all at the very same time: the hard case for whoever keeps a place in order."""
+        self.sql(
+            "insert into scheduled_tasks (task_name, task_instance)"
+            " select %s, n::text from generate_series(1, %s) as n",
+            task,
+            count,
+        )
+
+    def settle(self) -> None:
+        """Nothing of the filling is left to do while something is measured."""
+        self.sql("vacuum analyze scheduled_tasks")
+        self.sql("checkpoint")
+
+
+@contextmanager
+def database() -> Generator[Database]:
+    given = os.environ.get("PGSCHED_BENCH_DSN")
+    if given:
+        yield _fresh(given)
+        return
+    with embedded_server("embedded:.bench/postgres") as conninfo:
+        yield _fresh(conninfo)
+
+
+def _fresh(conninfo: str) -> Database:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(f"drop database if exists {DATABASE}")
+        connection.execute(f"create database {DATABASE}")
+    ours = make_conninfo(conninfo, dbname=DATABASE)
+    with psycopg.connect(ours, autocommit=True) as connection:
+        migrate(connection)
+    return Database(ours)
