@@ -15,3 +15,7 @@ create index {concurrently} if not exists {held_index} on {table} (picked_by) wh
 drop index {concurrently} if exists {picker_index};
 
 drop index {concurrently} if exists {heartbeat_index};
+
+-- Those that failed and will be tried again: few, and somebody will ask for them among millions.
+create index {concurrently} if not exists {retrying_index}
+  on {table} (execution_time) where picked = false and consecutive_failures > 0;

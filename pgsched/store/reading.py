@@ -55,8 +55,12 @@ def list_executions(
 def _listing(
     *, task: str | None, instance: str | None, state: State | None, limit: int | None
 ) -> Query:
-    parameters = {"task_name": task, "task_instance": instance, "limit": limit}
-    return Query("list", {**parameters, "state": state.value if state else None})
+    parameters = {"task_name": task, "state": state.value if state else None, "limit": limit}
+    if limit is None or instance is not None:
+        return Query("list", {**parameters, "task_instance": instance})
+    if state is State.RETRYING:
+        return Query("list_retrying", parameters)
+    return Query("list_front" if task is None else "list_front_of_task", parameters)
 
 
 def _fields(columns: tuple[str, ...], row: Row) -> dict[str, Any]:

@@ -27,11 +27,17 @@ FRAGMENTS = (
     "held_by_key",
     "held_in_place",
     "is_fenced",
+    "of_any_task",
+    "of_task",
 )
 """Pieces of SQL that statements share."""
 
 VARIANTS = {
     "recover": ("dead", {"recover_dead": "dead_by_heartbeat", "recover_of": "dead_by_poller"}),
+    "list_front": (
+        "of_task",
+        {"list_front": "of_any_task", "list_front_of_task": "of_task"},
+    ),
     "complete_delete": (
         "is_held",
         {"complete_delete": "held_by_key", "complete_delete_in_place": "held_in_place"},
@@ -79,6 +85,7 @@ class Names:
             "picker_index": sql.Identifier(f"idx_{self.table}_picker"),
             "order_index": sql.Identifier(f"idx_{self.table}_order"),
             "queue_index": sql.Identifier(f"idx_{self.table}_queue"),
+            "retrying_index": sql.Identifier(f"idx_{self.table}_retrying"),
             "held_index": sql.Identifier(f"idx_{self.table}_held"),
             "failed_index": sql.Identifier(f"idx_{self.table}_failed"),
         }

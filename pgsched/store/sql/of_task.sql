@@ -1,0 +1,1 @@
+task_name = %(task_name)s::text
