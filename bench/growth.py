@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ PICKED = """
 insert into scheduled_tasks (task_name, task_instance, picked, picked_by, last_heartbeat)
 select 'mark', n::text, true, 'other-' || n %% 50, now() + interval '3 minutes' from generate_series(1, %s) as n
 """
+CONNECTED = """
+select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^pgsched .*/[0-9]+-'
+"""
 
 
 def growth(database: Database, executions: int, rounds: int, *, scale: float) -> list[Figure]:
@@ -45,6 +49,8 @@ def growth(database: Database, executions: int, rounds: int, *, scale: float) ->
         with ExitStack() as stack:
             for _ in range(idle):
                 stack.enter_context(worker.worker(database.conninfo, modules="bench.others"))
+            while database.sql(CONNECTED) != [(2 * idle,)]:
+                time.sleep(0.5)
             if pin:
                 stack.enter_context(_pinned(database.conninfo))
             return worker.drain(database.conninfo, TASK, executions)

@@ -175,7 +175,11 @@ class WorkerSettings(Section):
     )
     processes: int = _number(2, "pollers to fork", most=1000)
     concurrency: int = _number(10, "executions at a time in each poller", most=10_000)
-    batch_size: int = _number(10, "executions that one pick may take", most=10_000)
+    batch_size: int = _number(
+        10,
+        "executions that a pick takes to begin with; where tasks are quick it grows by itself",
+        most=10_000,
+    )
     polling_interval: Duration = _span(
         timedelta(seconds=10), "how often to look for due executions unasked", most=DAY
     )
