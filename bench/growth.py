@@ -51,6 +51,8 @@ def growth(database: Database, executions: int, rounds: int, *, scale: float) ->
                 stack.enter_context(worker.worker(database.conninfo, modules="bench.others"))
             while database.sql(CONNECTED) != [(2 * idle,)]:
                 time.sleep(0.5)
+            if idle:
+                time.sleep(3)  # they have started, and settled
             if pin:
                 stack.enter_context(_pinned(database.conninfo))
             return worker.drain(database.conninfo, TASK, executions)
