@@ -130,6 +130,8 @@ def configure_logging(*, json: bool, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
+    # Of each connection that breaks it says how it was cleaned up; that it broke is an event of ours.
+    logging.getLogger("psycopg").setLevel(max(threshold, logging.ERROR))
 
 
 def _event_first(
