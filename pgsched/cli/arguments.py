@@ -67,6 +67,28 @@ InstanceName: TypeAlias = Annotated[
         metavar="INSTANCE", help="The instance; one that begins with - goes after a --."
     ),
 ]
+OptionalTaskName: TypeAlias = Annotated[
+    str | None, typer.Argument(metavar="TASK", help="The name of the task.")
+]
+OptionalInstanceName: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="INSTANCE", help="The instance; one that begins with - goes after a --."
+    ),
+]
+FromFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-file",
+        metavar="FILE|-",
+        help="Instead of TASK INSTANCE: a file (- is stdin), each line a JSON object with task, instance and, "
+        "if need be, data, at, in, priority. The command line's --at, --in, --priority are for rows without.",
+    ),
+]
+FromLine: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--from-line", metavar="N", min=1, help="Go on with the file from its line N."),
+]
 Data: TypeAlias = Annotated[
     str | None, typer.Option("--data", metavar="JSON", help="The data, as JSON.")
 ]
@@ -105,7 +127,7 @@ IfExists: TypeAlias = Annotated[
     typer.Option(
         "--if-exists",
         metavar="|".join(IF_EXISTS),
-        help="When the instance is already there: exit 1, or leave it and exit 0.",
+        help="When an instance is already there (it is left as it is): exit 1, or 0.",
         callback=_one_of(*IF_EXISTS),
         autocompletion=lambda: list(IF_EXISTS),
     ),
@@ -118,18 +140,24 @@ def parsed_time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
+        return instant_of(text)
     except ValueError as error:
-        raise _bad(
-            "--at",
+        raise _bad("--at", str(error)) from None
+
+
+def instant_of(text: str) -> datetime:
+    """The instant that ISO 8601 with a zone says. Raises: ValueError (also for what isn't text)."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
             f"{text!r:.60} is no time ({error}); allowed: ISO 8601 with a zone, years 1 to 9999, "
-            "such as 2030-01-31T09:00:00Z",
+            "such as 2030-01-31T09:00:00Z"
         ) from None
     if instant.utcoffset() is None:
-        raise _bad(
-            "--at",
+        raise ValueError(
             f"{text!r:.60} has no zone, and would mean another time on another machine: "
-            "add Z for UTC, or an offset such as +02:00",
+            "add Z for UTC, or an offset such as +02:00"
         )
     return instant
 
@@ -162,15 +190,26 @@ def at_most_one(given: dict[str, bool]) -> None:
 
 
 def _json(option: str, text: str) -> Any:
-    def refuse(name: str) -> NoReturn:
-        raise ValueError(f"{name} is no JSON number")
-
     try:
-        return json.loads(text, parse_constant=refuse)
-    except RecursionError:
-        raise _bad(option, "not JSON: nested too deeply") from None
+        return strict_json(text)
     except ValueError as error:
         raise _bad(option, f"not JSON: {error}") from None
+
+
+def strict_json(text: str) -> Any:
+    """What the JSON says, as RFC 8259 has it. Raises: ValueError, JSONDecodeError among them."""
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+"""Made once: a loaded file asks for it ten million times."""
 
 
 def _read(file: Path) -> str:
