@@ -264,7 +264,8 @@ def test_a_terminal_without_unicode_shows_escapes(command: Command) -> None:
 
 
 def test_completion_knows_commands_and_states(command: Command) -> None:
-    script = command("--show-completion", "bash")
+    # Else it looks which shell it was started from, and there may be none.
+    script = command("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "_PGSCHED_COMPLETE=complete_bash" in script.out
     commands = command(_PGSCHED_COMPLETE="complete_bash", COMP_WORDS="pgsched re", COMP_CWORD="1")
     assert commands.out.split() == ["reschedule", "retry"]
