@@ -71,7 +71,6 @@ class Frontier:
 
     def go_back(self, due: float) -> None:
         """Something is there that was due then (seconds of the Unix epoch): look from there on, if not before."""
-        since = datetime.fromtimestamp(due, UTC)
         for priority, mark in self._marks.items():
-            if since < mark.since:
-                self._marks[priority] = Mark(since)
+            if due < mark.since.timestamp():
+                self._marks[priority] = Mark(datetime.fromtimestamp(max(due, 0.0), UTC))

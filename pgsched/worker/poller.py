@@ -167,7 +167,7 @@ class Poller:
         self._holding.note_runs([run.finished.duration_s for run in runs])
         self._completer.add(runs)
         self._executor.fill(are_quick=self._holding.is_quick)
-        if self._executor.waited_s > LONGEST_WAITING_S:
+        if self._executor.waited_s > LONGEST_WAITING_S and not self._outage.is_on:
             self._holding.note_stall()
             self._completer.release(self._executor.take_waiting())
         for execution in self._executor.overrunning():

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
+
 from pgsched import Client
 from pgsched.domain.execution import NewExecution
 from pgsched.store.scheduling import schedule
@@ -317,3 +319,16 @@ def add_alone(store: Store, instance: str) -> str:
         statements(store.names)[query.statement], query.parameters
     ).fetchall()
     return "left to another" if notified is None else "notified"
+
+
+@pytest.mark.parametrize("payload", ["1e300", "-1e300", "nan", "-infinity", "", "now", "9" * 400])
+def test_whatever_somebody_notifies_pollers_go_on(
+    project: Project, start: Start, payload: str
+) -> None:
+    worker = start(processes=1)
+    project.client.schedule("run", "before")
+    project.wait_gone("before")
+    project.sql("select pg_notify('pgsched.scheduled_tasks', %s)", payload)
+    project.client.schedule("run", "after")
+    project.wait_gone("after")
+    assert not worker.events("poller.died")
