@@ -102,7 +102,8 @@ def assert_nothing_runs_in(folder: Path) -> None:
         r"send-confirmation order-1 +started",
         r"poller \d +process \d+ died of SIGKILL",
         r"import-row NT-\d+ +was held by the dead poller: due again",
-        r"expire-unpaid-orders +orders \[3, 11\] have not been paid in time",
+        # at one run of it, or at two
+        r"expire-unpaid-orders +orders \[(3|11|3, 11)\] have not been paid in time",
         r"mails arrived, one an order +8  ok",
         r"rows of the catalogue imported +4,998  ok",
         r"failed executions, kept +4  ok",
