@@ -241,6 +241,7 @@ class Executor:
         if following is not None:
             self._loop.start(self._run_on_loop(following), name=following.task_name)
         self._report_soon()
+        self._loop.note_end()
 
     async def _run_async(self, execution: Held) -> Finished:
         runner = self._runners[execution.task_name]
@@ -314,7 +315,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def call(self, function: Callable[[list[Held]], None], executions: list[Held]) -> None:
         """Have the loop call it; from any thread."""
@@ -328,9 +329,12 @@ class _LoopThread:
     def start(self, run: Coroutine[Any, Any, None], *, name: str) -> None:
         """Make a task of a coroutine; on the loop's thread."""
         assert self._loop is not None
-        task = self._loop.create_task(run, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.add(self._loop.create_task(run, name=name))
+
+    def note_end(self) -> None:
+        """The current task is about to end. (A callback of its own would cost as much as the rest of a quick run.)"""
+        if (current := asyncio.current_task()) is not None:
+            self._tasks.discard(current)
 
     def cancel_all(self) -> None:
         """Cancel every task; from any thread."""
