@@ -51,6 +51,11 @@ class Session:
         self._name = name
         self._connection: psycopg.Connection[Any] | None = None
 
+    @property
+    def names(self) -> Names:
+        """What the table and its surroundings are called."""
+        return self._database.names
+
     def run(self, operation: Operation[T], *, is_atomic: bool = False) -> T:
         """Raises: DatabaseUnavailable, after which the next call connects anew; InvalidData."""
         with self._usable() as connection:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import (
     DEFAULT_RETRY,
@@ -26,7 +27,7 @@ from pgsched.store.completing import Receipt, complete, complete_in_place, found
 from pgsched.worker.executor import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pgsched.domain.execution import Held
     from pgsched.domain.task import AnyTask
@@ -34,18 +35,10 @@ if TYPE_CHECKING:
     from pgsched.store.completing import Writer
     from pgsched.store.operation import Query, Row
     from pgsched.store.session import Session
-    from pgsched.store.statement import Names
     from pgsched.worker.clock import Clock
 
 BATCH = 500
 """Completions a statement: past a few hundred nothing is gained, and locks are held for longer."""
-
-
-class Written(NamedTuple):
-    """The runs that are done with, and what the query beside them answered: None where it was not carried out."""
-
-    done: list[Run]
-    rows: list[Row] | None
 
 
 class Completer:
@@ -54,18 +47,18 @@ class Completer:
     def __init__(
         self,
         session: Session,
-        names: Names,
         writer: Writer,
         *,
         tasks: Mapping[str, AnyTask],
         clock: Clock,
+        let_go: Callable[[Held], None],
         log: Logger,
     ) -> None:
         self._session = session
-        self._names = names
         self._writer = writer
         self._tasks = tasks
         self._clock = clock
+        self._let_go = let_go
         self._log = log
         self._is_told = log.is_enabled(logging.INFO)
         self._plain: deque[Run] = deque()
@@ -85,15 +78,17 @@ class Completer:
             for execution in executions
         )
 
-    def write(self, beside: Query | None = None) -> Written:
+    def write(self, beside: Query | None = None) -> list[Row] | None:
         """Write a batch of each kind, and carry out a query `beside` it in the same round trip, as the very last.
 
-        Raises: DatabaseUnavailable, and keeps what has no receipt.
+        Answers the rows of that query; None where it was not carried out. Raises: DatabaseUnavailable, and keeps what
+        has no receipt.
         """
-        done = self._write_others() if self._others else []
+        if self._others:
+            self._write_others()
         if not self._plain and beside is None:
-            return Written(done, None)
-        plain = [self._plain[index] for index in range(min(BATCH, len(self._plain)))]
+            return None
+        plain = list(islice(self._plain, BATCH))
         try:
             found, rows = self._write_in_place(plain, beside)
         except InvalidData as error:
@@ -104,57 +99,58 @@ class Completer:
             self._plain.popleft()
             if is_found:
                 self._note(run, Receipt.CHANGED)
-                done.append(run)
             else:
                 self._others.append(run)
-        return Written(done, rows)
+        return rows
 
     def _write_in_place(
         self, runs: list[Run], beside: Query | None
     ) -> tuple[list[bool], list[Row] | None]:
         """Which of these plain completions were written, and what the query beside them answers."""
         batches = complete_in_place(
-            self._names, self._writer, [run.decided.completion for run in runs]
+            self._session.names, self._writer, [run.decided.completion for run in runs]
         )
         queries = [batch.query for batch in batches]
         answers = self._session.run_together([*queries, beside] if beside else queries)
         found = found_in_place(batches, answers[: len(batches)], len(runs))
         return found, answers[-1] if beside else None
 
-    def _write_others(self) -> list[Run]:
-        batch = [self._others[index] for index in range(min(BATCH, len(self._others)))]
+    def _write_others(self) -> None:
+        batch = list(islice(self._others, BATCH))
         try:
-            done = self._write(batch)
+            self._write(batch)
         except InvalidData:
-            done = [run for alone in batch for run in self._write_alone(alone)]
-        for _ in batch:
-            self._others.popleft()
-        return done
+            for run in batch:
+                self._write_alone(run)
+                self._others.popleft()
+        else:
+            for _ in batch:
+                self._others.popleft()
 
-    def _write_alone(self, run: Run) -> list[Run]:
+    def _write_alone(self, run: Run) -> None:
         """What the database refuses counts as a failure; if it refuses that failure's completion too, because of what
         the user's handler or schedule answered, the default retry is left: a run must not take its poller along.
         """
         try:
-            return self._write([run])
+            self._write([run])
         except InvalidData as error:
             refused = self._refused(run, error)
+        else:
+            return
         try:
-            return self._write([refused])
+            self._write([refused])
         except InvalidData as error:
             execution = run.finished.execution
             retry = Reschedule(execution, DEFAULT_RETRY.delay, has_succeeded=False)
-            return self._write([Run(refused.finished, Decided(retry, error))])
+            self._write([Run(refused.finished, Decided(retry, error))])
 
-    def _write(self, batch: list[Run]) -> list[Run]:
+    def _write(self, batch: list[Run]) -> None:
         completions = [run.decided.completion for run in batch]
         receipts = self._session.run(
-            complete(self._names, self._writer, completions),
-            is_atomic=True,
+            complete(self._session.names, self._writer, completions), is_atomic=True
         )
         for run, receipt in zip(batch, receipts, strict=True):
             self._note(run, receipt)
-        return batch
 
     def _refused(self, run: Run, error: InvalidData) -> Run:
         """A run whose completion can't be stored counts as failed, with that as its error."""
@@ -165,9 +161,10 @@ class Completer:
         return Run(finished, decide(finished, task, now=self._clock.now(), chance=0.5))
 
     def _note(self, run: Run, receipt: Receipt) -> None:
-        """One line an execution, once its completion has been answered."""
+        """Its completion has been answered: the execution is let go, with one line that tells of it."""
         finished, decided = run
         execution = finished.execution
+        self._let_go(execution)
         if (
             not self._is_told
             and receipt is Receipt.CHANGED

@@ -38,8 +38,8 @@ CANCEL_GRACE_S = 1.0
 
 OVERRUN_CHECK_S = 1.0
 
-GATHER_S = 0.001
-"""While there is enough to run, ended runs are gathered for this long before they are written."""
+HELD_BACK_S = 0.001
+"""What one thread was to see to alone is given to another after this: it is not as quick as was thought."""
 
 LONGEST_WAITING_S = 0.05
 """What has waited here this long for a slot is handed back: another poller may have one free."""
@@ -88,10 +88,10 @@ class Poller:
         )
         self._completer = Completer(
             self._session,
-            plan.database.names,
             Writer(identity, plan.polling_interval),
             tasks=plan.tasks,
             clock=self._clock,
+            let_go=self._holding.let_go,
             log=self._log,
         )
 
@@ -146,7 +146,7 @@ class Poller:
         if self._holding:
             waits.append(OVERRUN_CHECK_S)
         if self._executor.is_held_back:
-            waits.append(GATHER_S)
+            waits.append(HELD_BACK_S)
         elif self._executor.has_waiting:
             waits.append(LONGEST_WAITING_S)
         return max(0.0, min(waits))
@@ -193,18 +193,16 @@ class Poller:
         query = None
         if wanted:
             query = pick_query(self._identity, self._tasks, self._frontier.marks, limit=wanted)
-        written = self._completer.write(query)
-        for run in written.done:
-            self._holding.let_go(run.finished.execution)
-        if written.rows is not None:
-            self._take(picked(written.rows), wanted)
+        rows = self._completer.write(query)
+        if rows is not None:
+            self._take(picked(rows), wanted)
 
     def _release_strays(self) -> None:
         """A pick whose answer was lost has been made: what it took must not wait for this poller to end."""
         if self._strays.wait_s:
             return
         released = self._session.run(
-            release_strays(self._plan.database.names, self._identity, self._holding.keys)
+            release_strays(self._session.names, self._identity, self._holding.keys)
         )
         self._strays.note_look()
         if released:

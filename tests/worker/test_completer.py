@@ -1,0 +1,69 @@
+"""What is let go, and when, as the connection breaks in the middle of a write."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from pgsched import one_time
+from pgsched.domain.completion import Decided, Delete
+from pgsched.domain.execution import Held, NewExecution
+from pgsched.domain.outcome import SUCCEEDED, Finished
+from pgsched.errors import DatabaseUnavailable
+from pgsched.log import Logger
+from pgsched.store.completing import Writer
+from pgsched.store.session import Database, Session
+from pgsched.store.statement import Names
+from pgsched.worker.clock import Clock
+from pgsched.worker.completer import Completer
+from pgsched.worker.executor import Run
+from tests.store.acting import Store
+
+BREAK_ONCE = """
+create sequence breaks;
+create function break_connection() returns trigger language plpgsql as $$
+begin
+  if old.task_instance = 'plain' and nextval('breaks') = 1 then
+    perform pg_terminate_backend(pg_backend_pid());
+  end if;
+  return old;
+end $$;
+create trigger breaks before delete on scheduled_tasks for each row execute function break_connection();
+"""
+
+
+@one_time("t")
+def nothing() -> None: ...
+
+
+def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_rest_when_it_is_written(
+    database: str,
+) -> None:
+    with Store(database) as store:
+        store.schedule("plain", "with-followup")
+        plain, other = sorted(store.pick(), key=lambda held: held.task_instance)
+        store.connection.execute(BREAK_ONCE)
+        gone: list[Held] = []
+        session = Session(Database(database, Names()), "test")
+        completer = Completer(
+            session,
+            Writer("p", timedelta(seconds=1)),
+            tasks={"t": nothing},
+            clock=Clock(),
+            let_go=gone.append,
+            log=Logger(),
+        )
+        completer.add([succeeded(plain), succeeded(other, NewExecution("t", "child"))])
+        with pytest.raises(DatabaseUnavailable):
+            completer.write()
+        assert (gone, len(completer)) == ([other], 1)
+        completer.write()
+        assert (gone, len(completer)) == ([other, plain], 0)
+        assert [row["task_instance"] for row in store.rows()] == ["child"]
+        session.close()
+
+
+def succeeded(held: Held, *followups: NewExecution) -> Run:
+    finished = Finished(held, SUCCEEDED, 0.0, 0.0, followups)
+    return Run(finished, Decided(Delete(held, followups)))
