@@ -12,9 +12,9 @@ create index {concurrently} if not exists {queue_index}
 -- What each poller holds. The heartbeat itself is in no index, so that refreshing it writes no index entry (HOT).
 create index {concurrently} if not exists {held_index} on {table} (picked_by) where picked;
 
-drop index {concurrently} if exists {picker_index};
+drop index {concurrently} if exists {old_picker_index};
 
-drop index {concurrently} if exists {heartbeat_index};
+drop index {concurrently} if exists {old_heartbeat_index};
 
 -- Those that failed and will be tried again: few, and somebody will ask for them among millions.
 create index {concurrently} if not exists {retrying_index}

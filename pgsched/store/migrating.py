@@ -85,7 +85,7 @@ def _patiently(connection: psycopg.Connection[Any], names: Names) -> list[Migrat
     """What the next step applied, None when nothing was left to; tried again while others hold the locks for it."""
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(random.uniform(0.5, 3.0))  # noqa: S311 the pause between two tries at a lock
+            time.sleep(random.uniform(0.5, 3.0))
         try:
             return _apply_next(connection, names)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
@@ -167,7 +167,7 @@ def _apply_online(
         "select pg_try_advisory_lock(hashtextextended(%s, 0))", key
     ).fetchone()
     if held is None or not held[0]:
-        time.sleep(random.uniform(0.2, 1.0))  # noqa: S311 another process is building
+        time.sleep(random.uniform(0.2, 1.0))  # another process is building
         return []
     try:
         if migration not in _pending(connection, names):
@@ -183,11 +183,11 @@ def _apply_online(
 
 
 def _drop_half_built(connection: psycopg.Connection[Any], names: Names) -> None:
-    """An index whose building was cut short stays behind, invalid, and would be taken for there."""
-    table = names.identifiers()["table"].as_string(None)
+    """An index of ours whose building was cut short stays behind, invalid, and would be taken for there."""
     rows = connection.execute(
-        "select indexrelid::regclass::text from pg_index where indrelid = to_regclass(%s) and not indisvalid",
-        (table,),
+        "select indexrelid::regclass::text from pg_index"
+        " where not indisvalid and indexrelid = any (select to_regclass(name) from unnest(%s::text[]) as name)",
+        (names.built_indexes(),),
     ).fetchall()
     for (index,) in rows:
         connection.execute(f"drop index concurrently if exists {index}".encode())

@@ -83,12 +83,22 @@ class Names:
             "migrations_table": self._qualified(self.migrations_table),
             "heartbeat_index": sql.Identifier(f"idx_{self.table}_last_heartbeat"),
             "picker_index": sql.Identifier(f"idx_{self.table}_picker"),
+            # An index is made where its table is, but looked for where the search path says.
+            "old_heartbeat_index": self._qualified(f"idx_{self.table}_last_heartbeat"),
+            "old_picker_index": self._qualified(f"idx_{self.table}_picker"),
             "order_index": sql.Identifier(f"idx_{self.table}_order"),
             "queue_index": sql.Identifier(f"idx_{self.table}_queue"),
             "retrying_index": sql.Identifier(f"idx_{self.table}_retrying"),
             "held_index": sql.Identifier(f"idx_{self.table}_held"),
             "failed_index": sql.Identifier(f"idx_{self.table}_failed"),
         }
+
+    def built_indexes(self) -> list[str]:
+        """Those that online migrations build, as `to_regclass` reads them."""
+        suffixes = ("order", "queue", "held", "retrying")
+        return [
+            self._qualified(f"idx_{self.table}_{suffix}").as_string(None) for suffix in suffixes
+        ]
 
     def escaped(self) -> Names:
         """For statements with parameters, in which psycopg reads a percent sign as the start of a placeholder."""

@@ -36,11 +36,12 @@ def old(server: str) -> Generator[str]:
         yield conninfo
 
 
-def indexes(connection: psycopg.Connection[Any]) -> set[str]:
+def indexes(connection: psycopg.Connection[Any], table: str = "public.scheduled_tasks") -> set[str]:
     """The valid ones."""
     rows = connection.execute(
-        "select indexrelid::regclass::text from pg_index"
-        " where indrelid = 'scheduled_tasks'::regclass and indisvalid"
+        "select relname from pg_index join pg_class on pg_class.oid = indexrelid"
+        " where indrelid = %s::regclass and indisvalid",
+        (table,),
     )
     return {name for (name,) in rows}
 
@@ -114,3 +115,24 @@ def test_an_index_whose_building_was_cut_short_is_built_anew(old: str) -> None:
         assert "idx_scheduled_tasks_held" not in indexes(connection)
         migrate(connection)
         assert indexes(connection) == OURS
+
+
+def test_a_table_in_a_schema_of_its_own_leaves_its_namesake_alone(old: str) -> None:
+    with psycopg.connect(old, autocommit=True) as connection:
+        before = indexes(connection)
+        connection.execute("create schema app")
+        connection.execute(script(all_migrations()[:3], schema="app").encode())
+        migrate(connection, schema="app")
+        assert indexes(connection, "app.scheduled_tasks") == OURS
+        assert indexes(connection) == before
+
+
+def test_an_index_of_the_users_own_is_left_alone_even_when_it_is_half_built(old: str) -> None:
+    with psycopg.connect(old, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute(
+                "create unique index concurrently theirs on scheduled_tasks (task_name)"
+            )
+        migrate(connection)
+        found = connection.execute("select to_regclass('theirs')").fetchone()
+        assert found == ("theirs",)
