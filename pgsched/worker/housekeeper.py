@@ -8,7 +8,6 @@ one would look alive for ever.
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
 import signal
@@ -22,7 +21,7 @@ from pgsched.log import Event, Logger
 from pgsched.store.liveness import BATCH, beat, recover_dead, recover_of, release_of, server_uptime
 from pgsched.store.session import Session
 from pgsched.worker.clock import monotonic
-from pgsched.worker.looks import LOOKS_S
+from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import EXIT_OK, Signals
 from pgsched.worker.wakeup import DUE, drained, readable
@@ -110,7 +109,7 @@ class Timer:
 
     def restart(self, wait_s: float | None = None) -> None:
         """Round again, a little early at random: many workers do not move in step."""
-        wait_s = self._every_s * random.uniform(0.9, 1.0) if wait_s is None else wait_s  # noqa: S311
+        wait_s = self._every_s * random.uniform(0.9, 1.0) if wait_s is None else wait_s
         self._next_at = monotonic() + wait_s
 
 
@@ -125,7 +124,7 @@ class Housekeeper:
         self._unread = b""
         self._wake_pipes = wake_pipes
         self._roster = roster
-        self._looked: dict[str, tuple[int, float]] = {}
+        self._looks: dict[str, Looks] = {}
         self._log = Logger()
         # It ends when its supervisor says so, after the last poller: a signal to the whole group must not end it.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
@@ -170,7 +169,7 @@ class Housekeeper:
         waits = [self._beat.wait_s, self._sweep.wait_s, self._probe.wait_s]
         if self._orders is None:
             waits.append(0.1)
-        waits += [max(0.0, self._next_look_at(each) - monotonic()) for each in self._roster.ended]
+        waits += [self._looks_for(each).wait_s for each in self._roster.ended]
         return min(waits)
 
     def _take_orders(self) -> None:
@@ -184,7 +183,7 @@ class Housekeeper:
         if lines:
             self._roster = Roster.read(lines[-1])
             known = {each.identity for each in self._roster.ended}
-            self._looked = {who: looked for who, looked in self._looked.items() if who in known}
+            self._looks = {who: looks for who, looks in self._looks.items() if who in known}
 
     def _end(self) -> None:
         """No more orders: the supervisor is done, or gone. Pollers that outlive it are beaten for while they drain,
@@ -243,24 +242,21 @@ class Housekeeper:
         if living := self._living():
             self._session.run(beat([member.identity for member in living]))
 
-    def _next_look_at(self, ended: Ended) -> float:
-        """When to look (again) for what an ended poller left; never again after the last time."""
-        looks, last_at = self._looked.get(ended.identity, (0, 0.0))
-        return last_at + ended.looks[looks] if looks < len(ended.looks) else math.inf
+    def _looks_for(self, ended: Ended) -> Looks:
+        """When to look for what an ended poller left."""
+        return self._looks.setdefault(ended.identity, Looks(ended.looks))
 
     def _is_handed_on(self, ended: Ended) -> bool:
-        looks, _ = self._looked.get(ended.identity, (0, 0.0))
-        return looks >= min(LAST_LOOKS, len(ended.looks))
+        return self._looks_for(ended).made >= min(LAST_LOOKS, len(ended.looks))
 
     def _hand_on(self) -> None:
         """What ended pollers held is due again: at once, not after the heartbeat timeout."""
         living = {member.identity for member in self._living()}
         for ended in self._roster.ended:
-            if ended.identity in living or self._next_look_at(ended) > monotonic():
+            if ended.identity in living or self._looks_for(ended).wait_s:
                 continue
             if self._hand_on_of(ended):
-                looks, _ = self._looked.get(ended.identity, (0, 0.0))
-                self._looked[ended.identity] = (looks + 1, monotonic())
+                self._looks_for(ended).note_look()
 
     def _hand_on_of(self, ended: Ended) -> bool:
         """Hand on what one of them left; answers whether that was all of it."""

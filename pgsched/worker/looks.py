@@ -14,25 +14,27 @@ LOOKS_S = (0.0, 0.2, 0.8, 4.0, 30.0)
 
 
 class Looks:
-    """When to look, after something broke."""
+    """When to look, with a pause before each."""
 
-    def __init__(self) -> None:
-        self._left: tuple[float, ...] = ()
-        self._next_at = math.inf
+    def __init__(self, pauses_s: tuple[float, ...] = ()) -> None:
+        self.made = 0
+        self.begin(pauses_s)
 
     @property
     def wait_s(self) -> float:
+        """Seconds until the next look; infinite after the last."""
         return max(0.0, self._next_at - monotonic())
 
-    def begin(self) -> None:
+    def begin(self, pauses_s: tuple[float, ...] = LOOKS_S) -> None:
         """Something broke just now."""
-        self._left = LOOKS_S
-        self._schedule()
+        self._left = pauses_s
+        self._pause()
 
     def note_look(self) -> None:
         """One look is done."""
+        self.made += 1
         self._left = self._left[1:]
-        self._schedule()
+        self._pause()
 
-    def _schedule(self) -> None:
+    def _pause(self) -> None:
         self._next_at = monotonic() + self._left[0] if self._left else math.inf
