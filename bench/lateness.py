@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from bench.worker import wait_for_lines, worker
 from pgsched import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from bench.server import Database
 
 STEADY_RATE = 1000
@@ -30,7 +33,9 @@ def lateness(database: Database, count: int) -> list[Figure]:
     ]
 
 
-def _now(database: Database, count: int) -> list[float]:
+@contextmanager
+def _marking(database: Database) -> Generator[tuple[Client, Path]]:
+    """A worker that has started, and the file in which its tasks leave their marks: one line is there."""
     database.empty()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -40,6 +45,11 @@ def _now(database: Database, count: int) -> list[float]:
         marks = Path(folder, "marks")
         client.schedule("mark", "warm-up", str(marks))
         wait_for_lines(marks, 1)
+        yield client, marks
+
+
+def _now(database: Database, count: int) -> list[float]:
+    with _marking(database) as (client, marks):
         scheduled = {}
         for number in range(count):
             time.sleep(0.03)
@@ -50,15 +60,7 @@ def _now(database: Database, count: int) -> list[float]:
 
 
 def _ahead(database: Database, count: int) -> list[float]:
-    database.empty()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        worker(database.conninfo),
-        Client(database.conninfo) as client,
-    ):
-        marks = Path(folder, "marks")
-        client.schedule("mark", "warm-up", str(marks))
-        wait_for_lines(marks, 1)
+    with _marking(database) as (client, marks):
         start = datetime.now(UTC) + timedelta(seconds=1)
         times = {str(n): start + timedelta(milliseconds=37 * n) for n in range(count)}
         for number, at in times.items():
@@ -68,15 +70,7 @@ def _ahead(database: Database, count: int) -> list[float]:
 
 
 def _steady(database: Database, count: int) -> list[float]:
-    database.empty()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        worker(database.conninfo),
-        Client(database.conninfo) as client,
-    ):
-        marks = Path(folder, "marks")
-        client.schedule("mark", "warm-up", str(marks))
-        wait_for_lines(marks, 1)
+    with _marking(database) as (client, marks):
         started = time.monotonic()
         scheduled = {}
         for number in range(count):
@@ -93,19 +87,13 @@ def _late(lines: list[str], expected: dict[str, float]) -> list[float]:
 
 def _spread(database: Database) -> list[Figure]:
     """20 executions of a second for 20 slots, after thousands of quick ones: how long until the last has started."""
-    database.empty()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        worker(database.conninfo),
-        Client(database.conninfo) as client,
-    ):
-        marks = Path(folder, "marks")
+    with _marking(database) as (client, marks):
         client.schedule_many([("noop-def", str(n)) for n in range(5000)])
         while client.list(task="noop-def", limit=1):
             time.sleep(0.05)
         client.schedule_many([("a-second", str(n), str(marks)) for n in range(20)])
         scheduled = time.time()
-        lines = [line.split() for line in wait_for_lines(marks, 20)]
+        lines = [line.split() for line in wait_for_lines(marks, 21)[1:]]
         last = max(float(at) for _, _, at in lines)
         pollers = len({pid for _, pid, _ in lines})
         return [

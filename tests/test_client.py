@@ -164,7 +164,7 @@ def test_lists_are_of_a_task_a_state_a_length(client: Any, database: str) -> Non
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"at": datetime(2027, 1, 1)},  # noqa: DTZ001
+        {"at": datetime(2027, 1, 1)},
         {"at": FUTURE, "in_": timedelta(1)},
         {"data": float("inf")},
         {"data": "\0"},

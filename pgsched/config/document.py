@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
             raise _refusal("tags are not supported", event)
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 as the base class has it
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag != _TEXT:

@@ -272,9 +272,9 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 as pydantic calls it
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 as pydantic calls it
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 as pydantic calls it
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The layers as `load_settings` gathered them: pydantic-settings' own forget which variable a value is of."""
         layers: tuple[dict[str, Any], ...] = init_settings().get("layers", ())

@@ -30,8 +30,9 @@ class Recovered(NamedTuple):
 
 def beat(pollers: Sequence[str]) -> Operation[int]:
     """Refresh the heartbeat of everything that these pollers hold; answers how many executions that is."""
+    beaten: int
     [(beaten,)] = yield Query("beat", {"pollers": list(pollers)})
-    return beaten  # type: ignore[no-any-return]  # a row is a tuple of Any
+    return beaten
 
 
 def recover_dead(
@@ -78,5 +79,6 @@ def _recovered(rows: list[Row]) -> list[Recovered]:
 
 def server_uptime() -> Operation[timedelta]:
     """How long the server has been up."""
+    uptime: timedelta
     [(uptime,)] = yield Query("server_uptime", {})
-    return uptime  # type: ignore[no-any-return]  # a row is a tuple of Any
+    return uptime

@@ -79,7 +79,8 @@ def run(connection: psycopg.Connection[Any], names: Names, operation: Operation[
             rows = cursor.execute(known[query.statement], query.parameters).fetchall()
             query = operation.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]  # StopIteration carries Any
+        answer: T = stop.value
+        return answer
     finally:
         cursor.close()
 
@@ -108,6 +109,7 @@ async def run_async(
             await cursor.execute(known[query.statement], query.parameters)
             query = operation.send(await cursor.fetchall())
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]  # StopIteration carries Any
+        answer: T = stop.value
+        return answer
     finally:
         await cursor.close()

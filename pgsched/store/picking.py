@@ -100,5 +100,6 @@ def survey(tasks: Sequence[str]) -> Operation[Survey]:
 
 def database_now() -> Operation[datetime]:
     """The database's time."""
+    now: datetime
     [(now,)] = yield Query("database_now", {})
-    return now  # type: ignore[no-any-return]  # a row is a tuple of Any
+    return now

@@ -198,7 +198,7 @@ class Executor:
     def _end(self, finished: Finished) -> None:
         task = self._runners[finished.execution.task_name].task
         now = self._surroundings.now()
-        self._runs.append(Run(finished, decide(finished, task, now=now, chance=random.random())))  # noqa: S311
+        self._runs.append(Run(finished, decide(finished, task, now=now, chance=random.random())))
 
     # Plain functions, in threads
 

@@ -40,7 +40,7 @@ class Outage:
         if self._lost_at is None:
             self._lost_at = monotonic()
             self._log.warning(Event.DATABASE_LOST, error=str(error))
-        self._next_try_at = monotonic() + self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311
+        self._next_try_at = monotonic() + self._pause_s * random.uniform(0.5, 1.0)
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
     def note_answered(self) -> float:

@@ -108,9 +108,9 @@ def raising(_: Failure) -> RetryIn:
         raising,
         lambda _: None,
         lambda _: 5,
-        lambda _: RetryIn(5),  # type: ignore[arg-type]
+        lambda _: RetryIn(5),  # type: ignore[arg-type]  # to be refused
         lambda _: RetryIn(timedelta.max),
-        lambda _: RetryAt(datetime(2027, 1, 1)),  # noqa: DTZ001
+        lambda _: RetryAt(datetime(2027, 1, 1)),
         lambda _: GiveUp,
     ],
 )
@@ -130,7 +130,7 @@ class BrokenSchedule:
         return self._answer
 
 
-@pytest.mark.parametrize("answer", [LookupError("no more"), None, 5, datetime(2027, 1, 1)])  # noqa: DTZ001
+@pytest.mark.parametrize("answer", [LookupError("no more"), None, 5, datetime(2027, 1, 1)])
 @pytest.mark.parametrize("outcome", [Succeeded(), FAILED])
 def test_a_broken_schedule_delays_its_task_and_is_told(answer: object, outcome: Outcome) -> None:
     result = decided(outcome, task(schedule=BrokenSchedule(answer)))

@@ -93,7 +93,7 @@ def test_the_text_of_an_escape_is_no_nul() -> None:
 
 def test_models_and_dataclasses_are_written_as_objects() -> None:
     assert to_json({"x": Model(day=date(2027, 1, 1))}) == '{"x":{"day":"2027-01-01","count":1}}'
-    assert to_json([Plain("2027-01-01")]) == '[{"day":"2027-01-01","count":1}]'  # type: ignore[arg-type]
+    assert to_json([Plain("2027-01-01")]) == '[{"day":"2027-01-01","count":1}]'  # type: ignore[arg-type]  # to be refused
 
 
 @pytest.mark.parametrize("annotation", [Model, Plain, Keys])
@@ -103,7 +103,7 @@ def test_data_becomes_what_a_task_annotates(annotation: Any) -> None:
     assert found == {"day": date(2027, 1, 1), "count": 2}
 
 
-@pytest.mark.parametrize("annotation", [list[Keys], list[Keys] | None, Optional[list[Keys]]])  # noqa: UP045
+@pytest.mark.parametrize("annotation", [list[Keys], list[Keys] | None, Optional[list[Keys]]])  # noqa: UP045 both spellings are meant
 def test_a_typed_dict_may_be_anywhere_in_an_annotation(annotation: Any) -> None:
     assert reader_of(annotation)('[{"day": "2027-01-01", "count": 2}]') == [
         {"day": date(2027, 1, 1), "count": 2}

@@ -90,7 +90,7 @@ def test_fixed_delay_and_max_retries_are_what_they_say() -> None:
     ("make", "named"),
     [
         (lambda: ExponentialBackoff(-SECOND), "initial_delay"),
-        (lambda: ExponentialBackoff(5), "initial_delay"),  # type: ignore[arg-type]
+        (lambda: ExponentialBackoff(5), "initial_delay"),  # type: ignore[arg-type]  # to be refused
         (lambda: ExponentialBackoff(SECOND, rate=0.5), "rate"),
         (lambda: ExponentialBackoff(SECOND, rate=float("inf")), "rate"),
         (lambda: ExponentialBackoff(SECOND, jitter=2), "jitter"),
@@ -98,7 +98,7 @@ def test_fixed_delay_and_max_retries_are_what_they_say() -> None:
         (lambda: ExponentialBackoff(SECOND, max_delay=-SECOND), "max_delay"),
         (lambda: FixedDelay(timedelta(days=1000)), "delay"),
         (lambda: FixedDelay(SECOND, max_retries=-1), "max_retries"),
-        (lambda: MaxRetries(1.5), "max_retries"),  # type: ignore[arg-type]
+        (lambda: MaxRetries(1.5), "max_retries"),  # type: ignore[arg-type]  # to be refused
         (lambda: MaxRetries(True), "max_retries"),
     ],
 )

@@ -44,7 +44,7 @@ def test_names_may_be_long_and_strange() -> None:
 @pytest.mark.parametrize(
     "at",
     [
-        datetime(2027, 1, 1),  # noqa: DTZ001
+        datetime(2027, 1, 1),
         "2027-01-01",
         datetime.min.replace(tzinfo=TOKYO),
         datetime.max.replace(tzinfo=timezone(-timedelta(hours=9))),

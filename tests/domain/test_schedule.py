@@ -25,8 +25,8 @@ SCHEDULES: list[Schedule] = [
 ]
 
 instants = st.datetimes(
-    min_value=datetime(1900, 1, 1),  # noqa: DTZ001
-    max_value=datetime(2200, 1, 1),  # noqa: DTZ001
+    min_value=datetime(1900, 1, 1),
+    max_value=datetime(2200, 1, 1),
     timezones=st.sampled_from([UTC, ROME, ZoneInfo("Australia/Lord_Howe")]),
 )
 
@@ -62,7 +62,7 @@ def test_schedules_are_values(schedule: Schedule) -> None:
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_an_instant_without_a_zone_is_refused(schedule: Schedule) -> None:
     with pytest.raises(ValueError, match="must have a time zone"):
-        schedule.next_time(datetime(2027, 1, 1))  # noqa: DTZ001
+        schedule.next_time(datetime(2027, 1, 1))
 
 
 def test_every_counts_from_the_end_of_the_last_run_and_starts_at_once() -> None:

@@ -135,7 +135,7 @@ def test_options_that_can_not_be_are_refused_by_name(options: dict[str, Any]) ->
 
 def test_a_schedule_needs_a_next_time() -> None:
     with pytest.raises(TypeError, match="no schedule"):
-        recurring("t", schedule="hourly")(lambda: None)  # type: ignore[arg-type]
+        recurring("t", schedule="hourly")(lambda: None)  # type: ignore[arg-type]  # to be refused
 
 
 def test_async_functions_and_objects_are_known_as_such() -> None:

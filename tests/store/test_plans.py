@@ -93,6 +93,12 @@ def completion(connection: psycopg.Connection[Any], *, in_place: bool) -> Query:
     return first_query(completing.complete(NAMES, writer, batch))
 
 
+def recovery(connection: psycopg.Connection[Any]) -> Query:
+    picked = picking.pick("me", ["t"], marks(connection), limit=10)
+    drive(connection, NAMES, picked, is_atomic=False)
+    return first_query(liveness.recover_of(NAMES, "me", max_crashes=5))
+
+
 STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = {
     "survey": (lambda _: first_query(picking.survey(["t", "u"])), 80),
     "pick": (pick, 400),
@@ -105,6 +111,7 @@ STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = 
     "beat": (lambda _: first_query(liveness.beat(["me"])), 20),
     "release of": (lambda _: first_query(liveness.release_of(NAMES, "me")), 20),
     "recover of": (lambda _: first_query(liveness.recover_of(NAMES, "me", max_crashes=5)), 20),
+    "recover what died": (recovery, 260),
     "cancel": (lambda _: first_query(scheduling.cancel(TaskInstance("t", "1"))), 30),
 }
 

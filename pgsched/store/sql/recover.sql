@@ -1,5 +1,6 @@
 -- Promise: dead executions are due again with one crash more and no retry used; those that reach `max_crashes`
 -- in a row become failed executions. Nobody else's row is waited for. {dead} says which are dead.
+-- Plan: by key; as in is_fenced.sql a plain `picked` would let the planner read all that is held for each of them.
 with dead as materialized (
   {dead}
 ),
@@ -8,14 +9,14 @@ recovered as (
   set picked = false, picked_by = null, last_heartbeat = null, version = version + 1, crashes = crashes + 1
   from dead
   where execution.task_name = dead.task_name and execution.task_instance = dead.task_instance
-    and execution.picked and execution.crashes + 1 < %(max_crashes)s
+    and execution.picked::int = 1 and execution.crashes + 1 < %(max_crashes)s
   returning execution.task_name, execution.task_instance, dead.poller, execution.crashes, execution.execution_time
 ),
 gone as (
   delete from {table} as execution
   using dead
   where execution.task_name = dead.task_name and execution.task_instance = dead.task_instance
-    and execution.picked and execution.crashes + 1 >= %(max_crashes)s
+    and execution.picked::int = 1 and execution.crashes + 1 >= %(max_crashes)s
   returning execution.*, dead.poller
 ),
 buried as (
