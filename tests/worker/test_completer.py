@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from pgsched import one_time
 from pgsched.domain.completion import Decided, Delete
@@ -40,12 +42,12 @@ def nothing() -> None: ...
 def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_rest_when_it_is_written(
     database: str,
 ) -> None:
-    with Store(database) as store:
+    session = Session(Database(database, Names()), "test")
+    with capture_logs() as told, closing(session), Store(database) as store:
         store.schedule("plain", "with-followup")
         plain, other = sorted(store.pick(), key=lambda held: held.task_instance)
         store.connection.execute(BREAK_ONCE)
         gone: list[Held] = []
-        session = Session(Database(database, Names()), "test")
         completer = Completer(
             session,
             Writer("p", timedelta(seconds=1)),
@@ -61,7 +63,7 @@ def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_res
         completer.write()
         assert (gone, len(completer)) == ([other, plain], 0)
         assert [row["task_instance"] for row in store.rows()] == ["child"]
-        session.close()
+        assert [line["event"] for line in told] == ["execution.completed"] * 2
 
 
 def succeeded(held: Held, *followups: NewExecution) -> Run:
