@@ -10,14 +10,21 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """Answers the database's time as of the last observation plus what has passed since."""
+    """Keeps to what the database answers, only as closely as each answer tells: it was true at some
+    moment between the question and the answer, and an answer may have been on its way for long.
+    """
 
     def __init__(self) -> None:
         self._offset = datetime.now(UTC) - timedelta(seconds=time.monotonic())
 
-    def observe(self, database_now: datetime) -> None:
-        """Take over the time that the database just answered. Late by the way back, never early."""
-        self._offset = database_now - timedelta(seconds=time.monotonic())
+    def observe(self, database_now: datetime, asked_at: float) -> None:
+        """Take over the time that the database just answered to what was asked when the monotonic clock
+        showed `asked_at`, unless this clock agrees with it. Late by the way back at most, hardly ever early.
+        """
+        earliest = database_now - timedelta(seconds=time.monotonic())
+        latest = database_now - timedelta(seconds=asked_at)
+        if not earliest <= self._offset <= latest:
+            self._offset = earliest
 
     def now(self) -> datetime:
         return self.at(time.monotonic())

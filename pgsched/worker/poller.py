@@ -193,9 +193,12 @@ class Poller:
         query = None
         if wanted:
             query = pick_query(self._identity, self._tasks, self._frontier.marks, limit=wanted)
+        asked_at = monotonic()
         rows = self._completer.write(query)
         if rows is not None:
-            self._take(picked(rows), wanted)
+            answer = picked(rows)
+            self._clock.observe(answer.at, asked_at)
+            self._take(answer, wanted)
 
     def _release_strays(self) -> None:
         """A pick whose answer was lost has been made: what it took must not wait for this poller to end."""
@@ -218,7 +221,6 @@ class Poller:
         return found.is_any_due
 
     def _take(self, picked: Picked, wanted: int) -> None:
-        self._clock.observe(picked.at)
         if picked.executions:
             self._wakeup.note_stir()
         self._holding.add(picked.executions)
