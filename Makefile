@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench test-matrix clean
+.PHONY: help demo test check format docs bench bench-peers test-matrix clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ docs: $(READY) ## write docs/reference from the code
 
 bench: $(READY) ## drain rate and lateness beside the bare SQL loop
 	$(BIN)/python -m bench
+
+bench-peers: $(READY) ## pgsched beside its peers, each installed in an environment of its own
+	$(BIN)/python -m bench.peers
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist build .demo

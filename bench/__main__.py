@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psycopg
 
 from bench.drain import one_time, recurring
 from bench.figures import Figure, as_json, table
@@ -22,6 +18,7 @@ from bench.growth import growth
 from bench.idle import heartbeats, idle
 from bench.large import large
 from bench.lateness import lateness
+from bench.machine import machine
 from bench.scheduling import scheduling
 from bench.server import Database, database
 
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RESULTS = Path(".bench/results")
-SETTINGS = ("shared_buffers", "max_wal_size", "synchronous_commit", "fsync", "server_version")
 
 
 def main() -> None:
@@ -63,8 +59,8 @@ def _run(opened: Database, arguments: argparse.Namespace) -> None:
     wanted = arguments.only.split(",") if arguments.only else list(scenarios)
     if unknown := set(wanted) - set(scenarios):
         raise SystemExit(f"no scenario {', '.join(unknown)}; allowed: {', '.join(scenarios)}")
-    machine = _machine(opened)
-    print(", ".join(f"{name} {value}" for name, value in machine.items()), end="\n\n")
+    facts = machine(opened)
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
     results = {}
     for name in wanted:
         title, measure = scenarios[name]
@@ -73,18 +69,8 @@ def _run(opened: Database, arguments: argparse.Namespace) -> None:
         print(table(title, figures), flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     file = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
-    file.write_text(json.dumps({"machine": machine, "results": results}, indent=2))
+    file.write_text(json.dumps({"machine": facts, "results": results}, indent=2))
     print(f"written to {file}")
-
-
-def _machine(opened: Database) -> dict[str, str]:
-    settings = {name: opened.sql(f"show {name}")[0][0] for name in SETTINGS}
-    return {
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "psycopg": psycopg.__version__,
-        **settings,
-    }
 
 
 if __name__ == "__main__":
