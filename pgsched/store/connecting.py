@@ -30,9 +30,10 @@ STALE_SOCKET = {
 }
 """A half-open connection answers nothing and reports nothing: the kernel gives it up after some 20 to 30 s."""
 
+SET = "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) as setting (name, value)"
+
 PINNED_PLANS = {
     "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -44,11 +45,16 @@ other ideas, which it has when its statistics are old: after a bulk load, or whe
 each is planned once: planning takes as long as picking 100 (measured: 0.3 ms)."""
 
 
+SETTINGS = {"TimeZone": "UTC", "enable_seqscan": "off"}
+"""Of every connection of ours. A program may prepare its statements while the table is empty and use them when it holds
+millions: each of ours goes by an index, whatever the planner thinks best at first."""
+
+
 def connect(conninfo: str, *, name: str = "pgsched") -> psycopg.Connection[Any]:
-    """A connection of our own in autocommit mode, its session in UTC. Raises: DatabaseUnavailable."""
+    """A connection of our own in autocommit mode, its session as SETTINGS say. Raises: DatabaseUnavailable."""
     with translated():
         connection = psycopg.connect(_completed(conninfo, name), autocommit=True)
-        _in_utc(connection)
+        connection.execute(SET, _as_arrays(SETTINGS))
         return connection
 
 
@@ -65,13 +71,9 @@ def connect_worker(
             _completed(conninfo, name), {"target_session_attrs": "read-write"}
         )
         connection = psycopg.connect(completed, autocommit=True)
-        _in_utc(connection)
         timeout_ms = round(statement_timeout.total_seconds() * 1000)
-        settings = {"statement_timeout": str(timeout_ms), **PINNED_PLANS}
-        connection.execute(
-            "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) as setting (name, value)",
-            (list(settings), list(settings.values())),
-        )
+        settings = {**SETTINGS, "statement_timeout": str(timeout_ms), **PINNED_PLANS}
+        connection.execute(SET, _as_arrays(settings))
         connection.prepare_threshold = 0
         return connection
 
@@ -93,7 +95,7 @@ async def connect_async(conninfo: str) -> psycopg.AsyncConnection[Any]:
         connection = await psycopg.AsyncConnection.connect(
             _completed(conninfo, "pgsched"), autocommit=True
         )
-        await connection.execute("select set_config('TimeZone', 'UTC', false)")
+        await connection.execute(SET, _as_arrays(SETTINGS))
         return connection
 
 
@@ -154,8 +156,8 @@ def _with_defaults(conninfo: str, defaults: dict[str, Any]) -> str:
     )
 
 
-def _in_utc(connection: psycopg.Connection[Any]) -> None:
-    connection.execute("select set_config('TimeZone', 'UTC', false)")
+def _as_arrays(settings: dict[str, str]) -> tuple[list[str], list[str]]:
+    return list(settings), list(settings.values())
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -6,6 +6,7 @@ Run as a worker runs them, on a worker's connection. `PGSCHED_TEST_ROWS=5000000`
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ import pytest
 
 from pgsched.domain.completion import Delete
 from pgsched.domain.execution import NewExecution, TaskInstance
-from pgsched.store import completing, liveness, picking, scheduling
-from pgsched.store.connecting import connect_worker
+from pgsched.errors import ExecutionNotFound
+from pgsched.store import completing, liveness, picking, reading, scheduling
+from pgsched.store.connecting import connect, connect_worker
 from pgsched.store.operation import Query, drive
 from pgsched.store.statement import Names, statements
 from tests.postgres import new_database
@@ -165,6 +167,42 @@ def test_a_pick_from_a_mark_does_not_read_what_was_deleted_before_it(
             connection.rollback()
         assert touched(from_mark) <= 400
         assert touched(afresh) > 3 * touched(from_mark), "without the mark it would read them"
+
+
+CALLS: dict[str, Callable[[str], Operation[Any]]] = {
+    "schedule": lambda name: scheduling.schedule(NAMES, [NewExecution("t", name)]),
+    "get": lambda name: reading.get(TaskInstance("t", name)),
+    "cancel": lambda name: scheduling.cancel(TaskInstance("t", name)),
+    "reschedule": lambda name: scheduling.reschedule(
+        NAMES, TaskInstance("t", name), when=timedelta(0), changes={}
+    ),
+    "list": lambda _: reading.list_executions(task="t", state=None, limit=10),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_a_client_prepared_on_an_empty_table_stays_quick_when_it_has_filled(
+    server: str, template: str, call: str
+) -> None:
+    with (
+        new_database(server, template=template) as conninfo,
+        connect(conninfo) as connection,
+    ):
+        connection.execute("vacuum analyze scheduled_tasks")
+        connection.autocommit = False
+        for n in range(10):
+            with suppress(ExecutionNotFound):
+                drive(connection, NAMES, CALLS[call](f"a{n}"), is_atomic=False)
+        connection.execute(
+            "insert into scheduled_tasks (task_name, task_instance)"
+            " select 't', n::text from generate_series(1, 2000) as n"
+        )
+        connection.commit()
+        drive(connection, NAMES, CALLS[call]("7"), is_atomic=False)
+        [(scans,)] = connection.execute(
+            "select seq_scan from pg_stat_xact_user_tables where relname = 'scheduled_tasks'"
+        ).fetchall()
+        assert scans == 0
 
 
 def explained(connection: psycopg.Connection[Any], query: Query) -> dict[str, Any]:

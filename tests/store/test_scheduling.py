@@ -189,40 +189,10 @@ def schedule_one(
     instance: str,
     *,
     is_alone: bool = True,
-    task: str = "t",
     at: datetime | None = None,
-    priority: int | None = None,
 ) -> None:
-    new = NewExecution(task, instance, None, at, priority)
+    new = NewExecution("t", instance, None, at)
     store.run(scheduling.schedule(store.names, [new], is_alone=is_alone))
-
-
-@pytest.mark.parametrize("priority", [None, 3])
-def test_of_those_due_in_one_moment_only_the_first_notifies(
-    store: Store, heard: Callable[[], int], priority: int | None
-) -> None:
-    for n in range(200):
-        schedule_one(store, str(n), priority=priority)
-    [moments] = store.sql(
-        "select count(distinct date_bin('20 ms', execution_time, 'epoch')) from scheduled_tasks"
-    )
-    assert heard() == moments["count"]
-
-
-def test_each_queue_is_notified_of(store: Store, heard: Callable[[], int]) -> None:
-    schedule_one(store, "a")
-    schedule_one(store, "b", priority=1)
-    schedule_one(store, "c", task="u")
-    assert heard() == 3
-
-
-def test_one_that_waits_from_an_earlier_moment_keeps_nobody_from_notifying(
-    store: Store, heard: Callable[[], int]
-) -> None:
-    store.schedule("old", at=PAST)
-    heard()
-    schedule_one(store, "new")
-    assert heard() == 1
 
 
 def test_in_a_transaction_of_the_callers_each_notifies_as_does_what_is_to_come(

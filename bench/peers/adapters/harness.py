@@ -2,7 +2,7 @@
 
     with_peer.py setup DSN              make the tables, declare the queue
     with_peer.py enqueue DSN TASK N     so many no-ops at once; prints the seconds it took
-    with_peer.py trickle DSN N PAUSE    one by one, a pause between; prints each number, and when its call began and ended
+    with_peer.py trickle DSN N PAUSE    one by one with a pause; prints each number, and when its call began and ended
     with_peer.py work DSN               run executions until killed
 
 Tasks: `noop` (async def), `noop-def` (a plain function) and `mark` (async def), which takes a string.
