@@ -11,6 +11,8 @@ import psycopg
 
 from bench.figures import Figure, interleaved
 from pgsched import Client
+from pgsched.domain.request import new_execution
+from pgsched.store.connecting import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 ONE = (
     "insert into scheduled_tasks (task_name, task_instance) values (%s, %s) on conflict do nothing"
 )
+SILENT = """
+insert into scheduled_tasks (task_name, task_instance, task_data, execution_time, priority)
+values (%s, %s, %s::jsonb, coalesce(%s::timestamptz, now() + %s::interval, now()), %s::int)
+on conflict do nothing returning execution_time
+"""
 MANY = """
 insert into scheduled_tasks (task_name, task_instance)
 select * from unnest(%s::text[], %s::text[]) on conflict do nothing
@@ -30,21 +37,22 @@ CLIENTS = 32
 def scheduling(database: Database, rounds: int) -> list[Figure]:
     """One at a time, many at once, and many clients at once, each beside a bare INSERT through the same driver."""
     figures = []
-    for count, ours, bare in (
-        (2_000, _one, _bare_one),
-        (50_000, _many, _bare_many),
-        (8_000, partial(_at_once, _one), partial(_at_once, _bare_one)),
+    for name, count, works in (
+        ("one at a time", 4_000, (_bare_one, _one, _silent)),
+        ("1,000 rows a call", 50_000, (_bare_many, _many)),
+        (
+            f"{CLIENTS} clients at once",
+            8_000,
+            tuple(partial(_at_once, work) for work in (_bare_one, _one, _silent)),
+        ),
     ):
-        name = NAMES[count]
+        labels = ("bare INSERT", "schedule", "schedule that wakes nobody")
         measures = {
-            f"bare INSERT, {name}": partial(_timed, database, bare, count),
-            f"schedule, {name}": partial(_timed, database, ours, count),
+            f"{label}, {name}": partial(_timed, database, work, count)
+            for label, work in zip(labels, works, strict=False)
         }
         figures += interleaved(measures, rounds=rounds, unit="/s", of=f"bare INSERT, {name}")
     return figures
-
-
-NAMES = {2_000: "one at a time", 50_000: "1,000 rows a call", 8_000: f"{CLIENTS} clients at once"}
 
 
 def _timed(database: Database, work: Callable[[str, str, int], None], count: int) -> float:
@@ -61,6 +69,15 @@ def _one(conninfo: str, prefix: str, count: int) -> None:
     with Client(conninfo) as client:
         for n in range(count):
             client.schedule("noop-def", f"{prefix}{n}")
+
+
+def _silent(conninfo: str, prefix: str, count: int) -> None:
+    """All that `schedule` does, but for the notification."""
+    with connect(conninfo) as connection:
+        for n in range(count):
+            new = new_execution("noop-def", f"{prefix}{n}", None, at=None, priority=None)
+            given = (new.task, new.instance, new.data, new.at, None, new.priority)
+            psycopg.Cursor(connection).execute(SILENT, given).fetchall()
 
 
 def _bare_one(conninfo: str, prefix: str, count: int) -> None:
