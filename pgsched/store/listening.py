@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import sql
 
@@ -13,6 +14,36 @@ if TYPE_CHECKING:
     import psycopg
 
     from pgsched.store.statement import Names
+
+
+ANY_LEVEL = math.inf
+NO_PRIORITY = -math.inf
+"""The lowest level of all."""
+
+
+PAYLOAD = re.compile(r"(-?\d{1,12}(?:\.\d{1,6})?)(?: (-|-?\d{1,9}))?")
+MOST_LEVELS = 100
+"""More in one moment count as any."""
+
+
+class Hint(NamedTuple):
+    """Something is due at this time (seconds of the Unix epoch) at this level: a priority, none, or it wasn't said."""
+
+    due: float
+    level: float = ANY_LEVEL
+
+    @classmethod
+    def read(cls, payload: str) -> Hint:
+        """A payload of ours is a time, or a time and a priority; anything else (somebody's `notify`) means now."""
+        parts = PAYLOAD.fullmatch(payload)
+        if parts is None:
+            return NOW
+        due, priority = parts.groups()
+        level = {None: ANY_LEVEL, "-": NO_PRIORITY}.get(priority)
+        return cls(float(due), float(priority) if level is None else level)
+
+
+NOW = Hint(0.0)
 
 
 class Listener:
@@ -26,14 +57,14 @@ class Listener:
     def fileno(self) -> int:
         return self._connection.fileno()
 
-    def hear(self) -> float | None:
-        """The soonest due time notified since the last call, in seconds of the Unix epoch; None for none.
-
-        A payload that is no number (somebody else's `notify`) means now. Raises: DatabaseUnavailable.
-        """
+    def hear(self) -> list[Hint]:
+        """What was notified since the last call: the soonest of each level. Raises: DatabaseUnavailable."""
         with translated():
-            heard = [_due(notice.payload) for notice in self._connection.notifies(timeout=0)]
-        return min(heard, default=None)
+            heard = [Hint.read(notice.payload) for notice in self._connection.notifies(timeout=0)]
+        soonest = {hint.level: hint for hint in sorted(heard, reverse=True)}
+        if len(soonest) > MOST_LEVELS:
+            return [Hint(min(heard).due)]
+        return list(soonest.values())
 
     def probe(self) -> None:
         """Ask the server anything: a half-open connection stays silent for ever. Raises: DatabaseUnavailable."""
@@ -42,11 +73,3 @@ class Listener:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _due(payload: str) -> float:
-    try:
-        due = float(payload)
-    except ValueError:
-        return 0.0
-    return due if math.isfinite(due) else 0.0

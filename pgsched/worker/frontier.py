@@ -2,7 +2,7 @@
 
 A pick goes on where the last one ended. What may appear behind that place (a transaction that took long, a row somebody
 had locked, another program's insert) is found by a survey, made once a second while there is work and before each long
-sleep; a notification moves the place back at once.
+sleep; a notification that says where moves the place back at once, one that doesn't has a survey made.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pgsched.store.listening import ANY_LEVEL, NO_PRIORITY
 from pgsched.store.picking import Mark
 from pgsched.worker.clock import monotonic
 
 if TYPE_CHECKING:
+    from pgsched.store.listening import Hint
     from pgsched.store.picking import Marks, Survey
 
 SURVEY_S = 1.0
@@ -23,6 +25,12 @@ SURVEY_S = 1.0
 SURVEY_SHARE = 20
 """And at most a twentieth of the time is spent on surveys: one may take long when somebody's transaction keeps dead
 index entries by the thousand."""
+
+SHARE_IN_THE_DARK = 2
+"""But half of it when it has been said that there is something, not where, and no pick has found it."""
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+END = datetime.max.replace(tzinfo=UTC, microsecond=0)
 
 
 class Frontier:
@@ -34,6 +42,7 @@ class Frontier:
         self._surveyed_at = -math.inf
         self._took_s = 0.0
         self._coming_at = math.inf
+        self._is_in_the_dark = False
 
     @property
     def marks(self) -> Marks:
@@ -42,19 +51,19 @@ class Frontier:
     @property
     def is_stale(self) -> bool:
         """Whether to survey before the next pick."""
-        age_s = monotonic() - self._surveyed_at
-        return age_s >= SURVEY_SHARE * self._took_s and (self._has_ended or age_s >= SURVEY_S)
+        if monotonic() < self._may_survey_at:
+            return False
+        return self._has_ended or monotonic() >= self._surveyed_at + SURVEY_S
 
     @property
     def wait_s(self) -> float:
         """After the end was reached: seconds until a survey may be made, or something known to come is due."""
-        may_survey_at = self._surveyed_at + SURVEY_SHARE * self._took_s
-        return max(0.0, min(may_survey_at, self._coming_at) - monotonic())
+        return max(0.0, min(self._may_survey_at, self._coming_at) - monotonic())
 
     def note_survey(self, survey: Survey, *, took_s: float) -> None:
         """Begin anew where it says that executions are."""
         self._marks = dict(survey.marks)
-        self._has_ended = False
+        self._has_ended = self._is_in_the_dark = False
         self._surveyed_at = monotonic()
         self._took_s = took_s
         self._coming_at = math.inf if survey.coming_s is None else monotonic() + survey.coming_s
@@ -69,8 +78,29 @@ class Frontier:
         if self._coming_at <= monotonic():
             self._coming_at = math.inf
 
-    def go_back(self, due: float) -> None:
-        """Something is there that was due then (seconds of the Unix epoch): look from there on, if not before."""
-        for priority, mark in self._marks.items():
-            if due < mark.since.timestamp():
-                self._marks[priority] = Mark(datetime.fromtimestamp(max(due, 0.0), UTC))
+    def note_hint(self, hint: Hint) -> None:
+        """Something is there: look from its time on, if not before."""
+        mark = Mark(_instant(hint.due))
+        if hint.level == ANY_LEVEL:
+            self._is_in_the_dark = True
+            self._marks = {level: min(mark, known) for level, known in self._marks.items()}
+            return
+        priority = None if hint.level == NO_PRIORITY else int(hint.level)
+        is_new = priority not in self._marks
+        self._marks[priority] = min(mark, self._marks.get(priority, mark))
+        if is_new:
+            self._marks = dict(sorted(self._marks.items(), key=_urgency, reverse=True))
+
+    @property
+    def _may_survey_at(self) -> float:
+        share = SHARE_IN_THE_DARK if self._is_in_the_dark else SURVEY_SHARE
+        return self._surveyed_at + share * self._took_s
+
+
+def _urgency(level: tuple[int | None, Mark]) -> float:
+    return NO_PRIORITY if level[0] is None else level[0]
+
+
+def _instant(due: float) -> datetime:
+    """Times before the epoch are as good as the beginning."""
+    return datetime.fromtimestamp(min(due, END.timestamp()), UTC) if due > 0 else BEGINNING

@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Event, Logger
+from pgsched.store.listening import NOW
 from pgsched.store.liveness import BATCH, beat, recover_dead, recover_of, release_of, server_uptime
 from pgsched.store.session import Session
 from pgsched.worker.clock import monotonic
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import EXIT_OK, Signals
-from pgsched.worker.wakeup import DUE, drained, readable
+from pgsched.worker.wakeup import HINT, drained, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
-    from pgsched.store.listening import Listener
+    from pgsched.store.listening import Hint, Listener
     from pgsched.store.liveness import Recovered
     from pgsched.worker.plan import Plan
 
@@ -229,17 +230,17 @@ class Housekeeper:
             self._listener = self._plan.database.listen(f"pgsched {self._plan.worker_id}/listener")
             self._probe.restart()
             self._beat.restart(0.0)
-            self._wake_pollers(0.0)  # what was notified before is lost
-        due = None if self._deaf.wait_s else self._listener.hear()
-        if due is not None:
-            self._wake_pollers(due)
+            self._wake_pollers([NOW])  # what was notified before is lost
+        if not self._deaf.wait_s and (hints := self._listener.hear()):
+            self._wake_pollers(hints)
             self._deaf.restart()
         self._when_due(self._probe, self._listener.probe)
 
-    def _wake_pollers(self, due: float) -> None:
+    def _wake_pollers(self, hints: list[Hint]) -> None:
+        packed = b"".join(HINT.pack(*hint) for hint in hints)
         for pipe in self._wake_pipes:
             with suppress(BlockingIOError):  # it has plenty to wake up for
-                os.write(pipe, DUE.pack(due))
+                os.write(pipe, packed)
 
     # Beats and recoveries
 

@@ -125,12 +125,12 @@ class Poller:
 
     def _hear(self) -> None:
         try:
-            due = self._wakeup.hear(self._ends["wake"])
+            hints = self._wakeup.hear(self._ends["wake"])
         except EOFError:
             del self._ends["wake"]  # supervisor and housekeeper are both gone
         else:
-            if due is not None:
-                self._frontier.go_back(due)
+            for hint in hints:
+                self._frontier.note_hint(hint)
 
     def _wait_s(self) -> float:
         """Until the database is tried again, the next look, or the end of a stage: whatever comes first."""
@@ -148,7 +148,7 @@ class Poller:
         if self._executor.is_held_back:
             waits.append(HELD_BACK_S)
         elif self._executor.has_waiting:
-            waits.append(LONGEST_WAITING_S)
+            waits.append(LONGEST_WAITING_S - self._executor.waited_s)
         return max(0.0, min(waits))
 
     def _obey(self, received: signal.Signals) -> None:
@@ -188,7 +188,7 @@ class Poller:
     def _turn(self) -> None:
         """One round trip: write what has ended, and pick as many as there is room for, if it is time to."""
         wanted = self._holding.room if self._is_picking and self._wakeup.is_time else 0
-        if wanted and not self._wakeup.is_hinted and self._frontier.is_stale:
+        if wanted and self._frontier.is_stale and not self._knows_where():
             wanted = wanted if self._survey() else 0
         query = None
         if wanted:
@@ -199,6 +199,10 @@ class Poller:
             answer = picked(rows)
             self._clock.observe(answer.at, asked_at)
             self._take(answer, wanted)
+
+    def _knows_where(self) -> bool:
+        """Whether a hint has said where to look: the quickest way to what has just been scheduled."""
+        return self._wakeup.is_hinted and bool(self._frontier.marks)
 
     def _release_strays(self) -> None:
         """A pick whose answer was lost has been made: what it took must not wait for this poller to end."""

@@ -12,13 +12,14 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pgsched.store.listening import Hint
 from pgsched.worker.clock import monotonic
 
 if TYPE_CHECKING:
     from pgsched.worker.clock import Clock
 
-DUE = struct.Struct("d")
-"""One wake-up on a poller's pipe: when something is due, in seconds of the Unix epoch; 0 for now."""
+HINT = struct.Struct("dd")
+"""One hint on a poller's pipe."""
 
 LONGEST_WAIT_S = 3600.0
 
@@ -97,20 +98,20 @@ class Wakeup:
         """Something is due in so many seconds: look then, unless a look comes earlier anyway."""
         self._hint_at = min(self._hint_at, monotonic() + wait_s)
 
-    def hear(self, pipe: int) -> float | None:
-        """Take in what the housekeeper has written on this poller's pipe; answers the soonest due time in it.
+    def hear(self, pipe: int) -> list[Hint]:
+        """Take in what the housekeeper has written on this poller's pipe; answers it.
 
         Raises: EOFError when nobody is left to write.
         """
         heard = drained(pipe)
-        whole = len(heard) - len(heard) % DUE.size
-        soonest = min((due for (due,) in DUE.iter_unpack(heard[:whole])), default=None)
-        if soonest is not None:
-            wait_s = soonest - self._clock.now().timestamp()
+        whole = len(heard) - len(heard) % HINT.size
+        hints = [Hint(*fields) for fields in HINT.iter_unpack(heard[:whole])]
+        if hints:
+            wait_s = min(hints).due - self._clock.now().timestamp()
             self.expect(wait_s)
             if wait_s <= 0:
                 self.note_stir()
-        return soonest
+        return hints
 
     def _take_hint(self) -> None:
         if self.is_hinted:

@@ -12,6 +12,7 @@ import pytest
 from pgsched.domain.execution import NewExecution
 from pgsched.errors import ExecutionNotFound, ExecutionRunning
 from pgsched.store import scheduling
+from pgsched.store.listening import NO_PRIORITY, Hint
 from pgsched.store.scheduling import CHUNK
 from tests.store.acting import FUTURE, HOUR, PAST, Store
 
@@ -99,8 +100,13 @@ def test_schedulers_notify_once_with_the_soonest_new_time(store: Store) -> None:
         store.schedule("a", at=PAST)  # not new: nobody need wake up
         new = [NewExecution("t", "b", None, FUTURE), NewExecution("t", "c", None, FUTURE - HOUR)]
         store.run(scheduling.schedule(store.names, new))
-        heard = [float(notice.payload) for notice in listening.notifies(timeout=0.5, stop_after=2)]
-    assert heard == [FUTURE.timestamp(), (FUTURE - HOUR).timestamp()]
+        store.run(scheduling.schedule(store.names, [NewExecution("t", "d", None, FUTURE, 7)]))
+        heard = [notice.payload for notice in listening.notifies(timeout=0.5, stop_after=3)]
+    assert list(map(Hint.read, heard)) == [
+        Hint(FUTURE.timestamp(), NO_PRIORITY),
+        Hint((FUTURE - HOUR).timestamp()),
+        Hint(FUTURE.timestamp(), 7),
+    ]
 
 
 def test_reschedule_changes_what_it_is_given_and_nothing_else(store: Store) -> None:

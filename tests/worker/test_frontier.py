@@ -1,0 +1,64 @@
+"""Where the next pick begins, by what surveys and hints have said."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from pgsched.store.listening import NO_PRIORITY, NOW, Hint
+from pgsched.store.picking import Mark, Survey
+from pgsched.worker.frontier import Frontier
+
+LATER = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EARLIER = LATER - timedelta(minutes=1)
+
+
+def surveyed(*levels: int | None, took_s: float = 0.0) -> Frontier:
+    frontier = Frontier()
+    marks = {level: Mark(LATER, 7) for level in levels}
+    frontier.note_survey(Survey(marks, is_any_due=bool(levels), coming_s=None), took_s=took_s)
+    return frontier
+
+
+def test_a_hint_that_says_where_makes_a_mark_in_its_rank() -> None:
+    frontier = surveyed(5, 1)
+    for level in (3, NO_PRIORITY, 9):
+        frontier.note_hint(Hint(EARLIER.timestamp(), level))
+    assert list(frontier.marks.items()) == [
+        (9, Mark(EARLIER)),
+        (5, Mark(LATER, 7)),
+        (3, Mark(EARLIER)),
+        (1, Mark(LATER, 7)),
+        (None, Mark(EARLIER)),
+    ]
+
+
+def test_a_mark_goes_back_and_never_on() -> None:
+    frontier = surveyed(1, 2)
+    frontier.note_hint(Hint((LATER + timedelta(hours=1)).timestamp(), 1))
+    frontier.note_hint(Hint(EARLIER.timestamp(), 2))
+    assert frontier.marks == {1: Mark(LATER, 7), 2: Mark(EARLIER)}
+
+
+def test_a_hint_that_does_not_say_where_moves_every_mark_back() -> None:
+    frontier = surveyed(1, None)
+    frontier.note_hint(Hint(EARLIER.timestamp()))
+    assert set(frontier.marks.values()) == {Mark(EARLIER)}
+
+
+def test_a_hint_of_any_time_is_a_place() -> None:
+    frontier = surveyed()
+    frontier.note_hint(Hint(1e12 - 1, 1))
+    frontier.note_hint(Hint(-1e12 + 1, 2))
+    assert frontier.marks[1].since.year == 9999
+    assert frontier.marks[2].text == "-infinity"
+
+
+def test_after_a_long_survey_the_next_waits_but_not_as_long_once_something_is_said_to_be_there() -> (
+    None
+):
+    frontier = surveyed(took_s=60.0)
+    frontier.note_end()
+    assert not frontier.is_stale
+    assert 600 < frontier.wait_s <= 1200
+    frontier.note_hint(NOW)
+    assert 60 < frontier.wait_s <= 120
