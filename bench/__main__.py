@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bench.drain import one_time, recurring
 from bench.figures import Figure, as_json, table
 from bench.growth import growth
-from bench.idle import heartbeats, idle
+from bench.idle import heartbeats, idle, memory
 from bench.large import large
 from bench.lateness import lateness
 from bench.machine import machine
@@ -53,6 +53,7 @@ def _run(opened: Database, arguments: argparse.Namespace) -> None:
         "lateness": ("Lateness", partial(lateness, opened, 200)),
         "scheduling": ("Scheduling", partial(scheduling, opened, rounds)),
         "idle": ("Idle, and footprint", partial(idle, opened, 60.0)),
+        "memory": ("Memory", partial(memory, opened, int(1_000_000 * scale))),
         "heartbeats": ("Heartbeats", partial(heartbeats, opened)),
         "large": ("A large table", partial(large, opened, int(10_000_000 * scale))),
     }

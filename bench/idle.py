@@ -27,11 +27,12 @@ RUNNING = 10_000
 def idle(database: Database, seconds: float) -> list[Figure]:
     """A worker of two pollers on an empty table."""
     database.empty()
+    own = _transactions(database, seconds)
     with worker(database.conninfo) as running:
         time.sleep(5)  # it has started, and settled
-        [(before,)], cpu = database.sql(COUNTS), running.cpu_s()
-        time.sleep(seconds)
-        [(after,)], used = database.sql(COUNTS), running.cpu_s() - cpu
+        cpu = running.cpu_s()
+        made = _transactions(database, seconds) - own
+        used = running.cpu_s() - cpu
         memory = running.memory_mb()
     pollers = [(rss, pss) for name, rss, pss in memory if "poller" in name]
     started = time.monotonic()
@@ -39,13 +40,40 @@ def idle(database: Database, seconds: float) -> list[Figure]:
     help_s = time.monotonic() - started
     return [
         Figure("an idle worker of two pollers", "% of a core", [used / seconds * 100]),
-        Figure("its statements", "a minute", [(after - before - 1) / seconds * 60]),
+        Figure("its transactions", "a minute", [made / seconds * 60]),
         Figure("a poller, resident", "MB", [rss for rss, _ in pollers]),
         Figure("a poller, its share (PSS)", "MB", [pss for _, pss in pollers]),
         Figure("the whole worker (PSS)", "MB", [sum(pss for _, _, pss in memory)]),
         Figure("`pgsched --help`", "ms", [help_s * 1000]),
         _first_pick(database),
     ]
+
+
+def _transactions(database: Database, seconds: float) -> int:
+    """How many were made in the database meanwhile, by whomever."""
+    [(before,)] = database.sql(COUNTS)
+    time.sleep(seconds)
+    [(after,)] = database.sql(COUNTS)
+    return int(after - before)
+
+
+def memory(database: Database, executions: int) -> list[Figure]:
+    """Whether the pollers grow with what they have run."""
+    database.empty()
+    with worker(database.conninfo) as running:
+        figures = []
+        for number in range(10):
+            database.fill("noop-async", executions // 10)
+            while database.sql(
+                "select 1 from scheduled_tasks where task_name = 'noop-async' limit 1"
+            ):
+                time.sleep(0.05)
+            if number in {0, 4, 9}:
+                pollers = [rss for name, rss, _ in running.memory_mb() if "poller" in name]
+                figures.append(
+                    Figure(f"a poller after {executions * (number + 1) // 10:,}", "MB", pollers)
+                )
+        return figures
 
 
 def _first_pick(database: Database) -> Figure:
@@ -73,7 +101,7 @@ def heartbeats(database: Database) -> list[Figure]:
             if time.monotonic() > ends:
                 raise TimeoutError
             time.sleep(0.5)
-        time.sleep(5)
+        time.sleep(20)  # until the rows have room beside them
         (updates, hot), [(before,)], cpu = (
             database.sql(UPDATES)[0],
             database.sql(COUNTS),
