@@ -233,15 +233,15 @@ class Executor:
 
     def _start_async(self, executions: list[Held]) -> None:
         for execution in executions:
-            self._loop.start(self._run_on_loop(execution), name=execution.task_name)
+            self._loop.start(execution, self._run_on_loop(execution))
 
     async def _run_on_loop(self, execution: Held) -> None:
         self._end(await self._run_async(execution))
         following = self._next(is_async=True)
         if following is not None:
-            self._loop.start(self._run_on_loop(following), name=following.task_name)
+            self._loop.start(following, self._run_on_loop(following))
         self._report_soon()
-        self._loop.note_end()
+        self._loop.note_end(execution)
 
     async def _run_async(self, execution: Held) -> Finished:
         runner = self._runners[execution.task_name]
@@ -315,7 +315,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[int, asyncio.Task[Any]] = {}
 
     def call(self, function: Callable[[list[Held]], None], executions: list[Held]) -> None:
         """Have the loop call it; from any thread."""
@@ -326,20 +326,21 @@ class _LoopThread:
             ).start()
         self._loop.call_soon_threadsafe(function, executions)
 
-    def start(self, run: Coroutine[Any, Any, None], *, name: str) -> None:
-        """Make a task of a coroutine; on the loop's thread."""
+    def start(self, execution: Held, run: Coroutine[Any, Any, None]) -> None:
+        """Make a task of the coroutine that runs an execution; on the loop's thread."""
         assert self._loop is not None
-        self._tasks.add(self._loop.create_task(run, name=name))
+        self._tasks[id(execution)] = self._loop.create_task(run, name=execution.task_name)
 
-    def note_end(self) -> None:
-        """The current task is about to end. (A callback of its own would cost as much as the rest of a quick run.)"""
-        if (current := asyncio.current_task()) is not None:
-            self._tasks.discard(current)
+    def note_end(self, execution: Held) -> None:
+        """Its task is about to end. (A callback of the task's would cost as much as the rest of a quick run.)"""
+        self._tasks.pop(id(execution), None)
 
     def cancel_all(self) -> None:
         """Cancel every task; from any thread."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in list(self._tasks)])
+            self._loop.call_soon_threadsafe(
+                lambda: [task.cancel() for task in list(self._tasks.values())]
+            )
 
 
 def _bounded_traceback(error: BaseException) -> str:
