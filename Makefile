@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-peers test-matrix clean
+.PHONY: help demo test check format docs bench bench-peers plots test-matrix clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,10 @@ bench: $(READY) ## drain rate and lateness beside the bare SQL loop
 
 bench-peers: $(READY) ## pgsched beside its peers, each installed in an environment of its own
 	$(BIN)/python -m bench.peers
+
+plots: $(READY) ## the picture of docs/performance.md, from bench/reference
+	$(BIN)/python -m pip install --quiet --group plots
+	$(BIN)/python -m bench.plots
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist build .demo
