@@ -19,11 +19,11 @@ def one_time(database: Database, executions: int, rounds: int) -> list[Figure]:
     """Executions that are deleted when they have succeeded."""
 
     def ours(task: str, options: str = "", level: str = "warning") -> float:
-        _prepare(database, task, executions)
+        database.refill(task, executions)
         return worker.drain(database.conninfo, task, executions, options=options, level=level)
 
     def limit() -> float:
-        _prepare(database, "bare", executions)
+        database.refill("bare", executions)
         return bare.drain(database.conninfo, executions)
 
     measures = {
@@ -42,18 +42,12 @@ def recurring(database: Database, executions: int, rounds: int) -> list[Figure]:
     """Executions that are given their next time."""
 
     def ours() -> float:
-        _prepare(database, "noop-recurring", executions)
+        database.refill("noop-recurring", executions)
         return worker.drain(database.conninfo, "noop-recurring", executions)
 
     def limit() -> float:
-        _prepare(database, "bare", executions)
+        database.refill("bare", executions)
         return bare.drain(database.conninfo, executions, bare.RESCHEDULE)
 
     measures = {"bare loop that reschedules": limit, "async def, recurring": ours}
     return interleaved(measures, rounds=rounds, unit="/s", of="bare loop that reschedules")
-
-
-def _prepare(database: Database, task: str, executions: int) -> None:
-    database.empty()
-    database.fill(task, executions)
-    database.settle()

@@ -41,6 +41,12 @@ class Database:
             count,
         )
 
+    def refill(self, task: str, count: int) -> None:
+        """These and nothing else."""
+        self.empty()
+        self.fill(task, count)
+        self.settle()
+
     def settle(self) -> None:
         """Nothing of the filling is left to do while something is measured."""
         self.sql("vacuum analyze scheduled_tasks")

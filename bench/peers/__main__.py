@@ -106,9 +106,7 @@ def main() -> None:
 
 
 def _bare(opened: Database) -> float:
-    opened.empty()
-    opened.fill("bare", BARE_EXECUTIONS)
-    opened.settle()
+    opened.refill("bare", BARE_EXECUTIONS)
     return bare.drain(opened.conninfo, BARE_EXECUTIONS)
 
 

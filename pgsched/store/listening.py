@@ -22,6 +22,8 @@ NO_PRIORITY = -math.inf
 
 
 PAYLOAD = re.compile(r"(-?\d{1,12}(?:\.\d{1,6})?)(?: (-|-?\d{1,9}))?")
+"""Longer numbers, and with them the very largest priorities, are taken for somebody else's."""
+
 MOST_LEVELS = 100
 """More in one moment count as any."""
 
