@@ -1,4 +1,4 @@
-"""Beats for what this worker's pollers hold, recovers what is dead, and hears notifications for all of them.
+"""Beats for what this worker's pollers hold, recovers what is dead, hears notifications and looks unasked for all.
 
 A process of its own beside the pollers (decisions/001): a task that holds the GIL, blocks an event loop or kills its
 process can't stop it. Runs no user code. It must not beat for a poller that is itself gone or stopped, or a frozen
@@ -8,6 +8,7 @@ one would look alive for ever.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -18,27 +19,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Event, Logger
-from pgsched.store.listening import NOW
+from pgsched.store.listening import NO_PRIORITY, NOW, Hint
 from pgsched.store.liveness import BATCH, beat, recover_dead, recover_of, release_of, server_uptime
+from pgsched.store.picking import survey
 from pgsched.store.session import Session
 from pgsched.worker.clock import monotonic
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import EXIT_OK, Signals
-from pgsched.worker.wakeup import HINT, drained, readable
+from pgsched.worker.wakeup import ALL_QUIET, HINT, drained, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
-    from pgsched.store.listening import Hint, Listener
+    from pgsched.store.listening import Listener
     from pgsched.store.liveness import Recovered
     from pgsched.worker.plan import Plan
 
-LONGEST_SWEEP_S = 15.0
+LONGEST_SWEEP_S = 30.0
 """A dead execution is found this long after its heartbeat timeout, at worst."""
 
-PROBE_S = 30.0
+PROBE_S = 60.0
 """How often a silent listening connection is asked whether it is still there."""
 
 DEAF_S = 0.005
@@ -141,6 +143,8 @@ class Housekeeper:
         self._beat = Timer(interval_s)
         self._sweep = Timer(min(interval_s, LONGEST_SWEEP_S))
         self._probe = Timer(PROBE_S)
+        self._look = Timer(plan.polling_interval.total_seconds())
+        self._look.restart()
         self._deaf = Timer(DEAF_S)
         self._has_seen_server = False
         self._gives_up_at = float("inf")
@@ -173,6 +177,7 @@ class Housekeeper:
         if self._outage.is_on:
             return self._outage.wait_s
         waits = [self._beat.wait_s, self._sweep.wait_s, self._probe.wait_s]
+        waits.append(self._look.wait_s)
         if self._orders is None:
             waits.append(0.1)
         if self._deaf.wait_s:
@@ -209,6 +214,7 @@ class Housekeeper:
             self._hand_on()
             self._when_due(self._beat, self._beat_for_living)
             self._when_due(self._sweep, self._recover_dead)
+            self._when_due(self._look, self._look_for_all)
         except DatabaseUnavailable as error:
             self._close()
             self._outage.note_lost(error)
@@ -235,6 +241,18 @@ class Housekeeper:
             self._wake_pollers(hints)
             self._deaf.restart()
         self._when_due(self._probe, self._listener.probe)
+
+    def _look_for_all(self) -> None:
+        """The safety net, for what nobody notified of: one look for all pollers, who look themselves if it stays out."""
+        found = self._session.run(survey(list(self._plan.tasks)))
+        if found.is_any_due:
+            self._wake_pollers([
+                Hint(mark.since.timestamp(), NO_PRIORITY if priority is None else priority)
+                for priority, mark in found.marks.items()
+            ])
+        else:
+            coming_s = math.inf if found.coming_s is None else found.coming_s
+            self._wake_pollers([Hint(coming_s, ALL_QUIET)])
 
     def _wake_pollers(self, hints: list[Hint]) -> None:
         packed = b"".join(HINT.pack(*hint) for hint in hints)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 HINT = struct.Struct("dd")
 """One hint on a poller's pipe."""
 
+ALL_QUIET = math.nan
+"""In the place of a hint's level: somebody has looked, and the next is due in so many seconds."""
+
 LONGEST_WAIT_S = 3600.0
 
 LATER_LOOKS_S = (0.05, 1.0)
@@ -59,13 +62,14 @@ class Wakeup:
         self._clock = clock
         self._polling_interval_s = polling_interval_s
         self._next_look_at = -math.inf
+        self._unasked_look_at = -math.inf
         self._hint_at = math.inf
         self._later_looks: tuple[float, ...] = ()
 
     @property
     def is_time(self) -> bool:
         """Whether there may be something due."""
-        return monotonic() >= min(self._next_look_at, self._hint_at)
+        return monotonic() >= self._look_at
 
     @property
     def is_hinted(self) -> bool:
@@ -74,7 +78,11 @@ class Wakeup:
 
     @property
     def wait_s(self) -> float:
-        return max(0.0, min(self._next_look_at, self._hint_at) - monotonic())
+        return max(0.0, self._look_at - monotonic())
+
+    @property
+    def _look_at(self) -> float:
+        return min(self._next_look_at, self._unasked_look_at, self._hint_at)
 
     def look_now(self) -> None:
         self._next_look_at = -math.inf
@@ -84,10 +92,16 @@ class Wakeup:
         """After a look that left nothing due: look again then, or at the polling interval."""
         now = monotonic()
         self._later_looks = tuple(at for at in self._later_looks if at > now)
-        longest = now + self._polling_interval_s
-        wanted = longest if wait_s is None else now + wait_s
-        self._next_look_at = min(wanted, longest, *self._later_looks)
+        wanted = math.inf if wait_s is None else now + wait_s
+        self._next_look_at = min(wanted, *self._later_looks, math.inf)
+        self._unasked_look_at = now + self._polling_interval_s
         self._take_hint()
+
+    def note_quiet(self, coming_s: float) -> None:
+        """The housekeeper has looked for all: nothing is due, and the next comes in so many seconds."""
+        now = monotonic()
+        self._next_look_at = min(self._next_look_at, now + coming_s)
+        self._unasked_look_at = now + self._polling_interval_s
 
     def note_stir(self) -> None:
         """There is something going on: look a little later again, whatever the next look finds."""
@@ -105,7 +119,12 @@ class Wakeup:
         """
         heard = drained(pipe)
         whole = len(heard) - len(heard) % HINT.size
-        hints = [Hint(*fields) for fields in HINT.iter_unpack(heard[:whole])]
+        hints = []
+        for due, level in HINT.iter_unpack(heard[:whole]):
+            if math.isnan(level):
+                self.note_quiet(due)
+            else:
+                hints.append(Hint(due, level))
         if hints:
             wait_s = min(hints).due - self._clock.now().timestamp()
             self.expect(wait_s)

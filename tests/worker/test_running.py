@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -334,3 +336,30 @@ def test_whatever_somebody_notifies_pollers_go_on(
     project.client.schedule("run", "after")
     project.wait_gone("after")
     assert not worker.events("poller.died")
+
+
+def test_idle_pollers_leave_the_looking_to_the_housekeeper(project: Project, start: Start) -> None:
+    start(processes=2, polling_interval="300ms")
+    project.sql("delete from scheduled_tasks")  # recurring ones would wake pollers
+    wait_until(
+        lambda: (
+            project.sql(
+                "select max(query_start) filter (where application_name like '%%/housekeeper')"
+                " > max(query_start) filter (where application_name ~ '/[0-9]+-') + interval '2 s'"
+                " from pg_stat_activity where datname = current_database()"
+            )
+            == [(True,)]
+        ),
+        describe="pollers to be silent while the housekeeper looks",
+    )
+    project.sql("insert into scheduled_tasks (task_name, task_instance) values ('run', 'by-sql')")
+    project.wait_gone("by-sql")
+
+
+def test_pollers_look_themselves_when_the_housekeeper_does_not(
+    project: Project, start: Start
+) -> None:
+    worker = start(processes=1, polling_interval="300ms")
+    os.kill(worker.housekeeper, signal.SIGSTOP)
+    project.sql("insert into scheduled_tasks (task_name, task_instance) values ('run', 'by-sql')")
+    project.wait_gone("by-sql")
