@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from pgsched.store.listening import Listener
     from pgsched.store.liveness import Recovered
+    from pgsched.store.picking import Marks
     from pgsched.worker.plan import Plan
 
 LONGEST_SWEEP_S = 30.0
@@ -243,16 +244,11 @@ class Housekeeper:
         self._when_due(self._probe, self._listener.probe)
 
     def _look_for_all(self) -> None:
-        """The safety net, for what nobody notified of: one look for all pollers, who look themselves if it stays out."""
+        """The safety net, for what nobody notified of: one look for all pollers; they look themselves if it stays out."""
         found = self._session.run(survey(list(self._plan.tasks)))
-        if found.is_any_due:
-            self._wake_pollers([
-                Hint(mark.since.timestamp(), NO_PRIORITY if priority is None else priority)
-                for priority, mark in found.marks.items()
-            ])
-        else:
-            coming_s = math.inf if found.coming_s is None else found.coming_s
-            self._wake_pollers([Hint(coming_s, ALL_QUIET)])
+        coming_s = math.inf if found.coming_s is None else found.coming_s
+        quiet = [Hint(coming_s, ALL_QUIET)]
+        self._wake_pollers(_places(found.marks) if found.is_any_due else quiet)
 
     def _wake_pollers(self, hints: list[Hint]) -> None:
         packed = b"".join(HINT.pack(*hint) for hint in hints)
@@ -337,6 +333,13 @@ class Housekeeper:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+
+
+def _places(marks: Marks) -> list[Hint]:
+    return [
+        Hint(mark.since.timestamp(), NO_PRIORITY if priority is None else priority)
+        for priority, mark in marks.items()
+    ]
 
 
 def is_moving(pid: int) -> bool:
