@@ -244,7 +244,7 @@ class Housekeeper:
         self._when_due(self._probe, self._listener.probe)
 
     def _look_for_all(self) -> None:
-        """The safety net, for what nobody notified of: one look for all pollers; they look themselves if it stays out."""
+        """The safety net, for what nobody notified of: one look for all pollers, who make it themselves without it."""
         found = self._session.run(survey(list(self._plan.tasks)))
         coming_s = math.inf if found.coming_s is None else found.coming_s
         quiet = [Hint(coming_s, ALL_QUIET)]
