@@ -29,6 +29,8 @@ MOVES = (
     Move("running", "failed, exhausted, recurring", "scheduled"),
     Move("running", "released (shutdown, given back)", "due"),
     Move("running", "dead, recovered", "due"),
+    Move("running", "dead beside others, recovered", "due"),
+    Move("running", "its poller died before it started", "due"),
     Move("running", "dead, crashes at their limit", "failed"),
     Move("scheduled, due", "cancel · reschedule", "gone · scheduled"),
     Move("failed", "retry · discard", "due · gone"),
@@ -45,6 +47,7 @@ class Row:
     poller: str | None = None
     failures: int = 0
     crashes: int = 0
+    suspicions: int = 0
     is_silent: bool = False
 
 
@@ -123,11 +126,13 @@ class Model:
             case "succeeded, one-time":
                 del self.rows[claim.instance]
             case "succeeded, recurring":
-                self.rows[claim.instance] = replace(free, is_due=False, failures=0, crashes=0)
+                self.rows[claim.instance] = replace(
+                    free, is_due=False, failures=0, crashes=0, suspicions=0
+                )
             case "failed, handler retries":
                 failures = row.failures + 1
                 self.rows[claim.instance] = replace(
-                    free, is_due=False, failures=failures, crashes=0
+                    free, is_due=False, failures=failures, crashes=0, suspicions=0
                 )
             case "failed, exhausted, one-time":
                 self._bury(claim.instance)
@@ -147,33 +152,48 @@ class Model:
         return len(mine)
 
     def recover_dead(self) -> set[str]:
-        return self._recover([
-            instance for instance, row in self.rows.items() if row.poller and row.is_silent
-        ])
+        dead = {
+            instance: row.poller
+            for instance, row in self.rows.items()
+            if row.is_silent and row.poller
+        }
+        pollers = list(dead.values())
+        guilty = {
+            instance
+            for instance, poller in dead.items()
+            if pollers.count(poller) == 1 or self.rows[instance].suspicions >= 2
+        }
+        return self._recover(set(dead), guilty)
 
-    def recover_of(self, poller: str) -> set[str]:
-        return self._recover([
-            instance for instance, row in self.rows.items() if row.poller == poller
-        ])
+    def recover_of(self, poller: str, started: set[str]) -> set[str]:
+        """A poller that died, and what it was running; the rest of what it held is as it was."""
+        held = {instance for instance, row in self.rows.items() if row.poller == poller}
+        suspects = held & started
+        for instance in held - suspects:
+            self._free(instance)
+        return self._recover(suspects, suspects if len(suspects) == 1 else set()) | held
 
     def release_of(self, poller: str) -> int:
         held = [instance for instance, row in self.rows.items() if row.poller == poller]
         for instance in held:
-            row = self.rows[instance]
-            self.rows[instance] = replace(
-                row, poller=None, version=row.version + 1, is_silent=False
-            )
+            self._free(instance)
         return len(held)
 
-    def _recover(self, instances: list[str]) -> set[str]:
-        for instance in instances:
+    def _free(self, instance: str) -> None:
+        row = self.rows[instance]
+        self.rows[instance] = replace(row, poller=None, version=row.version + 1, is_silent=False)
+
+    def _recover(self, suspects: set[str], guilty: set[str]) -> set[str]:
+        for instance in suspects:
             row = self.rows[instance]
-            if row.crashes + 1 >= self._max_crashes:
+            crashes = row.crashes + (instance in guilty)
+            if instance in guilty and crashes >= self._max_crashes:
                 self._bury(instance)
                 continue
-            freed = replace(row, poller=None, version=row.version + 1, is_silent=False)
-            self.rows[instance] = replace(freed, crashes=row.crashes + 1)
-        return set(instances)
+            self._free(instance)
+            freed = self.rows[instance]
+            self.rows[instance] = replace(freed, crashes=crashes, suspicions=row.suspicions + 1)
+        return suspects
 
     def _bury(self, instance: str) -> None:
         row = self.rows.pop(instance)

@@ -1,6 +1,6 @@
 """What is written for an outcome: the state machine of a running execution, on one screen.
 
-A run ends in one of four ways, each a value; `decide` chooses. It never writes anything and never reads a
+A run ends in one of five ways, each a value; `decide` chooses. It never writes anything and never reads a
 clock: the store carries completions out, fenced. There is no other way out of `running` but a recovery.
 """
 
@@ -10,7 +10,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from pgsched.domain.failure import Failure, GiveUp, RetryAt, RetryIn
-from pgsched.domain.outcome import Failed, Finished, Interrupted, Succeeded
+from pgsched.domain.outcome import (
+    Crashed,
+    Failed,
+    Finished,
+    Interrupted,
+    Succeeded,
+    error_line,
+)
 from pgsched.domain.request import LONGEST_WAIT
 
 if TYPE_CHECKING:
@@ -20,9 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_RETRY = RetryIn(timedelta(minutes=5))
 """Without a failure handler (db-scheduler's default), and where a schedule is broken."""
-
-ERROR_LIMIT = 2_000
-"""Characters kept of an error's message; its traceback has a limit of its own."""
 
 
 class Delete(NamedTuple):
@@ -49,13 +53,20 @@ class MoveToFailed(NamedTuple):
     traceback: str
 
 
+class Crash(NamedTuple):
+    """It killed the process that ran it alone: a crash more, and due again or buried."""
+
+    execution: Held
+    cause: str
+
+
 class Release(NamedTuple):
     """Handed back as if it had not been picked: due at once, no retry used."""
 
     execution: Held
 
 
-Completion: TypeAlias = Delete | Reschedule | MoveToFailed | Release
+Completion: TypeAlias = Delete | Reschedule | MoveToFailed | Crash | Release
 
 
 class Decided(NamedTuple):
@@ -71,6 +82,8 @@ def decide(finished: Finished, task: AnyTask, *, now: datetime, chance: float) -
     match finished.outcome:
         case Interrupted():
             return Decided(Release(execution))
+        case Crashed(cause=cause):
+            return Decided(Crash(execution, cause))
         case Succeeded():
             if task.schedule is None:
                 return Decided(Delete(execution, finished.followups))
@@ -154,18 +167,3 @@ def _checked_time(coming: object) -> datetime:
     if not isinstance(coming, datetime) or coming.tzinfo is None:
         raise TypeError(f"a schedule answered {coming!r}; allowed: a datetime with a zone")
     return coming
-
-
-def error_line(error: BaseException) -> str:
-    """An error in one bounded line: its type and message."""
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 the user's __str__
-        message = "(its message can't be shown)"
-    name = type(error).__qualname__
-    return storable(f"{name}: {message}" if message else name)[:ERROR_LIMIT]
-
-
-def storable(text: str) -> str:
-    """Text that Postgres takes: no NUL, no lone surrogates."""
-    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")

@@ -22,6 +22,7 @@ class Surroundings(NamedTuple):
 
     now: Callable[[], datetime]
     is_shutting_down: Callable[[], bool]
+    is_out_of_touch: Callable[[], bool]
     log: Callable[[Held], Any]
 
 
@@ -80,6 +81,13 @@ class ExecutionContext:
     def is_shutting_down(self) -> bool:
         """True once the worker has been asked to stop: a long task may end early and be run again later."""
         return self._surroundings.is_shutting_down()
+
+    @property
+    def is_out_of_touch(self) -> bool:
+        """True once the worker has not been able to reach the database for most of the heartbeat timeout: after all of it
+        others may take this execution. A task that must never overlap should end now.
+        """
+        return self._surroundings.is_out_of_touch()
 
     @property
     def log(self) -> Any:

@@ -51,7 +51,8 @@ class Held(NamedTuple):
     """An execution that a poller has picked: everything its run and its completion need.
 
     `task_data` is JSON text as it came, or None: parsed only when a task wants it. `place` and `writer` are where the
-    pick put its row version and in which transaction, for whoever wants to find that very version again.
+    pick put its row version and in which transaction, for whoever wants to find that very version again. `seq` is the
+    number of its row; `suspicions` say how often in a row it ran in a process that died, beside others.
     """
 
     task_name: str
@@ -66,6 +67,8 @@ class Held(NamedTuple):
     last_failure: datetime | None
     place: str = "(0,0)"
     writer: str = "0"
+    seq: int = 0
+    suspicions: int = 0
 
     @property
     def id(self) -> TaskInstance:

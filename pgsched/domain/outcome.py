@@ -8,6 +8,27 @@ if TYPE_CHECKING:
     from pgsched.domain.execution import Held, NewExecution
 
 
+ERROR_LIMIT = 2_000
+"""Characters kept of an error's message; its traceback has a limit of its own."""
+
+
+def error_line(error: BaseException) -> str:
+    """An error in one bounded line: its type and message."""
+    if isinstance(error, Told):
+        return str(error)
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 the user's __str__
+        message = "(its message can't be shown)"
+    name = type(error).__qualname__
+    return storable(f"{name}: {message}" if message else name)[:ERROR_LIMIT]
+
+
+def storable(text: str) -> str:
+    """Text that Postgres takes: no NUL, no lone surrogates."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")
+
+
 class Succeeded(NamedTuple):
     """The task returned."""
 
@@ -22,11 +43,25 @@ class Failed(NamedTuple):
     traceback: str
 
 
+class Told(Exception):
+    """An error that happened in another process, as that told it."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Told:
+        return error if isinstance(error, cls) else cls(error_line(error))
+
+
+class Crashed(NamedTuple):
+    """The process that ran it alone died, of a signal or with an exit status."""
+
+    cause: str
+
+
 class Interrupted(NamedTuple):
     """The worker stopped it: it did not fail, and no retry is used."""
 
 
-Outcome: TypeAlias = Succeeded | Failed | Interrupted
+Outcome: TypeAlias = Succeeded | Failed | Crashed | Interrupted
 
 
 class Finished(NamedTuple):

@@ -21,14 +21,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ISOLATIONS = ("thread", "process")
+WHEN_OUT_OF_TOUCH = ("continue", "stop")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Generic[P, R]):
     """A function with its name and its rules. Calling a task calls its function, as in a test.
 
-    `schedule` is None for a one-time task. `timeout` bounds one run of an async task; a sync task that
-    overruns is warned about. `isolation` "process" is accepted and runs like "thread" for now.
+    `schedule` is None for a one-time task. `timeout` bounds one run: an async task is cancelled; for a sync one that does
+    not end its poller is replaced, once the others in it have ended. With `isolation` "process" each run has a process of
+    its own, which is killed at the timeout. `on_out_of_touch` "stop" stops a run before anybody else may take its
+    execution, where the worker can't reach the database: a sync task is then isolated in a process too.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Task(Generic[P, R]):
     on_failure: FailureHandler | None = None
     timeout: timedelta | None = None
     isolation: str = "thread"
+    on_out_of_touch: str = "continue"
     is_async: bool = field(default=False, init=False)
     parameters: tuple[inspect.Parameter, ...] = field(default=(), init=False, repr=False)
 
@@ -48,6 +52,12 @@ class Task(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
+
+    @property
+    def needs_process(self) -> bool:
+        """Whether its runs must be killed where they can't be cancelled: each has a process of its own."""
+        must_stop = self.on_out_of_touch == "stop" and not self.is_async
+        return self.isolation == "process" or must_stop
 
     def _check_options(self) -> None:
         if not callable(self.function) or inspect.isclass(self.function):
@@ -71,6 +81,11 @@ class Task(Generic[P, R]):
             raise ValueError(
                 f"task {self.name!r}: isolation must be one of {', '.join(ISOLATIONS)}, not {self.isolation!r}"
             )
+        if self.on_out_of_touch not in WHEN_OUT_OF_TOUCH:
+            raise ValueError(
+                f"task {self.name!r}: on_out_of_touch must be one of {', '.join(WHEN_OUT_OF_TOUCH)}, "
+                f"not {self.on_out_of_touch!r}"
+            )
 
 
 def one_time(
@@ -79,6 +94,7 @@ def one_time(
     on_failure: FailureHandler | None = None,
     timeout: timedelta | None = None,
     isolation: str = "thread",
+    on_out_of_touch: str = "continue",
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Declare a one-time task: each scheduled instance runs once, and is deleted when it succeeds.
 
@@ -92,6 +108,7 @@ def one_time(
             on_failure=on_failure,
             timeout=timeout,
             isolation=isolation,
+            on_out_of_touch=on_out_of_touch,
         )
 
     return declare
@@ -104,6 +121,7 @@ def recurring(
     on_failure: FailureHandler | None = None,
     timeout: timedelta | None = None,
     isolation: str = "thread",
+    on_out_of_touch: str = "continue",
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Declare a recurring task: scheduled by itself (instance `default`) when a worker that knows it starts.
 
@@ -118,6 +136,7 @@ def recurring(
             on_failure=on_failure,
             timeout=timeout,
             isolation=isolation,
+            on_out_of_touch=on_out_of_touch,
         )
 
     return declare

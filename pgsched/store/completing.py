@@ -11,8 +11,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pgsched.domain.completion import Completion, Delete, MoveToFailed, Release, Reschedule
+from pgsched.domain.completion import Completion, Crash, Delete, MoveToFailed, Release, Reschedule
 from pgsched.domain.execution import TaskInstance
+from pgsched.store.liveness import recover_crashed
 from pgsched.store.operation import Operation, Query, array
 from pgsched.store.scheduling import schedule
 
@@ -85,12 +86,19 @@ def _positions(kind: type[Completion], completions: Sequence[Completion]) -> lis
     return [at for at, completion in enumerate(completions) if isinstance(completion, kind)]
 
 
-def complete(names: Names, writer: Writer, batch: Sequence[Completion]) -> Operation[list[Receipt]]:
+def complete(
+    names: Names, writer: Writer, batch: Sequence[Completion], *, max_crashes: int = 1
+) -> Operation[list[Receipt]]:
     """Write a batch of completions by key; answers a receipt for each, in order."""
     changed: set[TaskInstance] = set()
     for completions, query in _queries(names, writer, batch):
         rows = yield query
         changed.update(completions[row[0] - 1].execution.id for row in rows)
+    for crash in _only(Crash, batch):
+        recovered = yield from recover_crashed(
+            names, writer.poller, [crash.execution.key], cause=crash.cause, max_crashes=max_crashes
+        )
+        changed.update(TaskInstance(each.task_name, each.task_instance) for each in recovered)
     yield from _schedule_followups(names, batch, changed)
     if len(changed) == len(batch):
         return [Receipt.CHANGED] * len(batch)

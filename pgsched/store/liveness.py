@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgsched.store.operation import Operation, Query
+from pgsched.store.operation import Operation, Query, array
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -18,13 +18,21 @@ BATCH = 500
 """Recoveries a statement: bounded, so that one sweep holds no locks for long. Callers repeat while it is full."""
 
 
+SUSPECTED_TWICE = 2
+"""So many suspicions, and an execution runs as the only one of its kind in a worker: if that dies too, it was it."""
+
+
 class Recovered(NamedTuple):
-    """A dead execution, made due again, or buried after too many crashes."""
+    """A dead execution, made due again, or buried after too many crashes.
+
+    Where it isn't even a suspect it had not started, and is as it was before it was picked.
+    """
 
     task_name: str
     task_instance: str
     poller: str | None
     crashes: int
+    is_suspect: bool
     is_buried: bool
 
 
@@ -40,20 +48,29 @@ def recover_dead(
 ) -> Operation[list[Recovered]]:
     """Make due again what a poller picked and no longer beats for.
 
-    Dead means: a heartbeat older than `timeout`, or as far in the future, by the database's clock. Adds a crash,
-    so that a task which kills its process can't loop for ever. At most BATCH, those silent for longest first.
-    Source: db-scheduler's dead executions; the bound on the future and the crashes are ours.
+    Dead means: a heartbeat older than `timeout`, or as far in the future, by the database's clock. What died as the
+    only one of its worker has a crash more, so that a task which kills its process can't loop for ever; of several each
+    is suspected. At most BATCH, those silent for longest first.
+    Source: db-scheduler's dead executions; the bound on the future, crashes and suspicions are ours.
     """
-    parameters = {"tasks": list(tasks), "timeout": timeout, "max_crashes": max_crashes}
-    rows = yield Query("recover_dead", {**parameters, "limit": BATCH, "channel": names.channel})
-    return _recovered(rows)
+    which = {"tasks": list(tasks), "timeout": timeout, "most_suspicions": SUSPECTED_TWICE - 1}
+    return _recovered((yield Query("recover_dead", which | _terms(names, max_crashes))))
 
 
-def recover_of(names: Names, poller: str, *, max_crashes: int) -> Operation[list[Recovered]]:
-    """Make due again what a poller held that is known to have died. At most BATCH."""
-    parameters = {"poller": poller, "max_crashes": max_crashes}
-    rows = yield Query("recover_of", {**parameters, "limit": BATCH, "channel": names.channel})
-    return _recovered(rows)
+def recover_of(
+    names: Names, poller: str, started: Sequence[int], *, cause: str, max_crashes: int
+) -> Operation[list[Recovered]]:
+    """Make due again what a poller held that has died of `cause` while it ran `started` (their `seq`). At most BATCH."""
+    which = {"poller": poller, "started": array(str(seq) for seq in started)}
+    return _recovered((yield Query("recover_of", which | _terms(names, max_crashes, cause))))
+
+
+def recover_crashed(
+    names: Names, poller: str, crashed: Collection[RunKey], *, cause: str, max_crashes: int
+) -> Operation[list[Recovered]]:
+    """Make due again, with a crash more, what died of `cause` in processes of their own."""
+    which = {"poller": poller, **_keys(crashed)}
+    return _recovered((yield Query("recover_crashed", which | _terms(names, max_crashes, cause))))
 
 
 def release_of(names: Names, poller: str) -> Operation[int]:
@@ -64,17 +81,25 @@ def release_of(names: Names, poller: str) -> Operation[int]:
 
 def release_strays(names: Names, poller: str, held: Collection[RunKey]) -> Operation[int]:
     """Hand back what a poller has picked and is not among what it holds; answers how many."""
-    parameters = {
-        "task_names": [name for name, _, _ in held],
-        "task_instances": [instance for _, instance, _ in held],
-        "versions": [version for _, _, version in held],
+    which = {"poller": poller, "channel": names.channel, **_keys(held)}
+    return len((yield Query("release_strays", which)))
+
+
+def _keys(runs: Collection[RunKey]) -> dict[str, Any]:
+    return {
+        "task_names": [name for name, _, _ in runs],
+        "task_instances": [instance for _, instance, _ in runs],
+        "versions": [version for _, _, version in runs],
     }
-    rows = yield Query("release_strays", {**parameters, "poller": poller, "channel": names.channel})
-    return len(rows)
+
+
+def _terms(names: Names, max_crashes: int, cause: str | None = None) -> dict[str, Any]:
+    terms = {"max_crashes": max_crashes, "cause": cause, "limit": BATCH}
+    return terms | {"channel": names.channel}
 
 
 def _recovered(rows: list[Row]) -> list[Recovered]:
-    return [Recovered(*row[:5]) for row in rows]
+    return [Recovered(*row[:6]) for row in rows]
 
 
 def server_uptime() -> Operation[timedelta]:

@@ -52,7 +52,17 @@ class Survey(NamedTuple):
     coming_s: float | None
 
 
-def pick_query(poller: str, tasks: Sequence[str], marks: Marks, *, limit: int) -> Query:
+ANY_SUSPICIONS = 2**31 - 1
+
+
+def pick_query(
+    poller: str,
+    tasks: Sequence[str],
+    marks: Marks,
+    *,
+    limit: int,
+    most_suspicions: int = ANY_SUSPICIONS,
+) -> Query:
     """Take up to `limit` due executions of `tasks` for `poller`, most urgent first, from `marks` on."""
     return Query(
         "pick_due",
@@ -60,6 +70,7 @@ def pick_query(poller: str, tasks: Sequence[str], marks: Marks, *, limit: int) -
             "poller": poller,
             "tasks": tasks,
             "limit": limit,
+            "most_suspicions": most_suspicions,
             "priorities": array(None if p is None else str(p) for p in marks),
             "sinces": array(mark.text for mark in marks.values()),
             "seqs": array(str(mark.seq) for mark in marks.values()),
@@ -71,14 +82,14 @@ def picked(rows: list[Row]) -> Picked:
     """What the answer to a `pick_query` says."""
     if rows[0][1] is None:
         return Picked(rows[0][0], [], {})
-    executions = [Held._make(row[1:-1]) for row in rows]
+    executions = [Held._make(row[1:]) for row in rows]
     lasts = (
         [rows[-1]]
         if executions[0].priority == executions[-1].priority
         else {row[6]: row for row in rows}.values()
     )
-    # row[4] is the execution time, row[6] the priority
-    marks = {row[6]: Mark(row[4], row[-1]) for row in lasts}
+    # row[4] is the execution time, row[6] the priority, row[13] the seq
+    marks = {row[6]: Mark(row[4], row[13]) for row in lasts}
     return Picked(rows[0][0], executions, marks)
 
 
@@ -88,9 +99,9 @@ def pick(poller: str, tasks: Sequence[str], marks: Marks, *, limit: int) -> Oper
     return picked(rows)
 
 
-def survey(tasks: Sequence[str]) -> Operation[Survey]:
+def survey(tasks: Sequence[str], *, most_suspicions: int = ANY_SUSPICIONS) -> Operation[Survey]:
     """Look at the head of each task's queue: where to pick, and how long to sleep."""
-    rows = yield Query("survey", {"tasks": tasks})
+    rows = yield Query("survey", {"tasks": tasks, "most_suspicions": most_suspicions})
     return Survey(
         marks={priority: Mark(since) for priority, since, _, _ in rows},
         is_any_due=any(is_due for _, _, is_due, _ in rows),

@@ -22,18 +22,26 @@ IDENTIFIER_LIMIT_BYTES = 63
 
 FRAGMENTS = (
     "state",
-    "dead_by_heartbeat",
-    "dead_by_poller",
     "held_by_key",
     "held_in_place",
     "is_fenced",
+    "dead_by_fence",
+    "dead_by_heartbeat",
+    "dead_by_poller",
     "of_any_task",
     "of_task",
 )
-"""Pieces of SQL that statements share."""
+"""Pieces of SQL that statements share; a later one may hold an earlier one."""
 
 VARIANTS = {
-    "recover": ("dead", {"recover_dead": "dead_by_heartbeat", "recover_of": "dead_by_poller"}),
+    "recover": (
+        "dead",
+        {
+            "recover_dead": "dead_by_heartbeat",
+            "recover_of": "dead_by_poller",
+            "recover_crashed": "dead_by_fence",
+        },
+    ),
     "list_front": (
         "of_task",
         {"list_front": "of_any_task", "list_front_of_task": "of_task"},
@@ -118,9 +126,9 @@ def statements(names: Names) -> Mapping[str, bytes]:
         if path.name.endswith(".sql")
     }
     identifiers = names.escaped().identifiers()
-    fragments: dict[str, sql.Composable] = {
-        name: composed(texts.pop(name), identifiers) for name in FRAGMENTS
-    }
+    fragments: dict[str, sql.Composable] = {}
+    for name in FRAGMENTS:
+        fragments[name] = composed(texts.pop(name), {**identifiers, **fragments})
     instant = texts.pop("instant")
     for column in ("execution_time", "last_success", "last_failure", "last_heartbeat", "first"):
         fragments[column] = composed(instant, {"column": sql.Identifier(column)})

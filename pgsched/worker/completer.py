@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import (
     DEFAULT_RETRY,
+    Crash,
     Decided,
     MoveToFailed,
     Release,
     Reschedule,
     decide,
-    error_line,
 )
-from pgsched.domain.outcome import SUCCEEDED, Failed, Finished, Interrupted
+from pgsched.domain.outcome import SUCCEEDED, Failed, Finished, Interrupted, error_line
 from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, complete, complete_in_place, found_in_place, is_plain
-from pgsched.worker.executor import Run
+from pgsched.worker.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,6 +52,7 @@ class Completer:
         tasks: Mapping[str, AnyTask],
         clock: Clock,
         let_go: Callable[[Held], None],
+        max_crashes: int,
         log: Logger,
     ) -> None:
         self._session = session
@@ -59,6 +60,7 @@ class Completer:
         self._tasks = tasks
         self._clock = clock
         self._let_go = let_go
+        self._max_crashes = max_crashes
         self._log = log
         self._is_told = log.is_enabled(logging.INFO)
         self._plain: deque[Run] = deque()
@@ -147,7 +149,8 @@ class Completer:
     def _write(self, batch: list[Run]) -> None:
         completions = [run.decided.completion for run in batch]
         receipts = self._session.run(
-            complete(self._session.names, self._writer, completions), is_atomic=True
+            complete(self._session.names, self._writer, completions, max_crashes=self._max_crashes),
+            is_atomic=True,
         )
         for run, receipt in zip(batch, receipts, strict=True):
             self._note(run, receipt)
@@ -194,6 +197,13 @@ class Completer:
         match decided.completion:
             case MoveToFailed():
                 self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
+            case Crash(cause=cause):
+                crashes = execution.crashes + 1
+                is_buried = crashes >= self._max_crashes
+                event = Event.EXECUTION_BURIED if is_buried else Event.EXECUTION_RECOVERED
+                self._log.error(
+                    event, **facts, crashes=crashes, reason=f"its process died: {cause}"
+                )
             case Release():
                 self._log.info(Event.EXECUTION_RELEASED, **_names_of(execution))
             case Reschedule(has_succeeded=False, when=when):

@@ -8,54 +8,39 @@ task which blocks it delays other async tasks only: picking, completing and stop
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 import random
 import threading
-import traceback
 from collections import deque
 from contextvars import Context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pgsched.domain.completion import decide, storable
+from pgsched.domain.completion import decide
 from pgsched.domain.context import ExecutionContext
-from pgsched.domain.outcome import SUCCEEDED, Failed, Finished, Interrupted
-from pgsched.domain.task import caller_of
+from pgsched.domain.outcome import SUCCEEDED, Crashed, Failed, Finished, Interrupted
 from pgsched.worker.clock import monotonic
+from pgsched.worker.nursery import Died, Stopped
+from pgsched.worker.run import Run, failed_of, run_here, runners_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from pgsched.domain.completion import Decided
     from pgsched.domain.context import Surroundings
     from pgsched.domain.execution import Held, RunKey
     from pgsched.domain.outcome import Outcome
-    from pgsched.domain.task import AnyTask, Caller
-
-TRACEBACK_LIMIT = 16_000
-"""Characters kept of a traceback: its end, where the error is."""
-
-
-class Run(NamedTuple):
-    """A run that ended, and what is to be written for it."""
-
-    finished: Finished
-    decided: Decided
-
-
-class Runner(NamedTuple):
-    """A task and how it is called, worked out once."""
-
-    task: AnyTask
-    call: Caller
+    from pgsched.domain.task import AnyTask
+    from pgsched.worker.board import Board
+    from pgsched.worker.nursery import Nursery
+    from pgsched.worker.run import Runner
 
 
 class _Started(NamedTuple):
-    """A run that has a timeout which can't be enforced; `at` (monotonic) is infinite once its overrun is told."""
+    """A run in a thread that may last `until` then (monotonic), and whether it has been told that it lasted longer."""
 
     execution: Held
-    at: float
+    until: float
+    is_told: bool = False
 
 
 class _Arrival:
@@ -76,10 +61,14 @@ class Executor:
         tasks: Mapping[str, AnyTask],
         surroundings: Surroundings,
         *,
+        board: Board,
+        nursery: Nursery,
         concurrency: int,
         report: Callable[[], None],
     ) -> None:
-        self._runners = {name: Runner(task, caller_of(task)) for name, task in tasks.items()}
+        self._runners = runners_of(tasks)
+        self._board = board
+        self._nursery = nursery
         self._surroundings = surroundings
         self._report = report
         self._slots = threading.Lock()
@@ -91,6 +80,7 @@ class Executor:
         self._threads = _Threads(self._run_in_thread, limit=concurrency)
         self._loop = _LoopThread()
         self._is_cancelling = False
+        self._interrupted: set[RunKey] = set()
         self._timed: dict[RunKey, _Started] = {}
         self._is_reported = False
 
@@ -132,7 +122,7 @@ class Executor:
             while self._free and self._waiting:
                 execution = self._take()
                 self._free -= 1
-                if self._runners[execution.task_name].task.is_async:
+                if self._is_on_loop(execution):
                     asynchronous.append(execution)
                     continue
                 self._threads.give(execution)
@@ -158,28 +148,58 @@ class Executor:
         """Interrupt what can be interrupted: async tasks. A thread can't be: its process must end."""
         self._is_cancelling = True
         self._loop.cancel_all()
+        self._nursery.stop()
 
-    def overrunning(self) -> list[Held]:
+    def stop_what_must_not_overlap(self) -> int:
+        """Interrupt the runs of tasks that are declared to stop when the worker is out of touch; answers how many."""
+        stopped = 0
+        for name, runner in self._runners.items():
+            if runner.task.on_out_of_touch == "stop":
+                cancelled = self._loop.cancel_all(name)
+                self._interrupted.update(cancelled)
+                stopped += len(cancelled) + self._nursery.stop(name)
+        return stopped
+
+    def newly_overdue(self) -> list[Held]:
         """Sync executions that run longer than their task's timeout, each told once."""
         now = monotonic()
-        found = []
-        for key, (execution, started_at) in list(self._timed.items()):
-            timeout = self._runners[execution.task_name].task.timeout
-            if timeout and now - started_at > timeout.total_seconds():
-                self._timed[key] = _Started(execution, math.inf)
-                found.append(execution)
-        return found
+        found = [started for started in list(self._timed.values()) if started.until <= now]
+        new = [started.execution for started in found if not started.is_told]
+        for execution in new:
+            self._timed[execution.key] = _Started(execution, now, is_told=True)
+        return new
+
+    @property
+    def overdue(self) -> list[Held]:
+        """All that run longer than they may."""
+        return [started.execution for started in list(self._timed.values()) if started.is_told]
+
+    @property
+    def overdue_in_s(self) -> float:
+        """Seconds until the next one will have run longer than it may; infinite for none."""
+        untils = [started.until for started in list(self._timed.values()) if not started.is_told]
+        return min(untils, default=math.inf) - monotonic()
+
+    @property
+    def is_idle_but_for_overdue(self) -> bool:
+        return not self._waiting and self._concurrency - self._free <= len(self.overdue)
+
+    def given_up(self, execution: Held) -> Run:
+        """What is to be written for one that is overdue, once its process is gone."""
+        task = self._runners[execution.task_name].task
+        outcome = Failed(TimeoutError(_told_late(task)), "")
+        return self._decided(Finished(execution, outcome, monotonic(), 0.0))
 
     def _next(self, *, is_async: bool) -> Held | None:
         """The waiting execution that takes over the slot of one that ended; None frees the slot."""
         with self._slots:
-            if (
-                self._waiting
-                and self._runners[self._waiting[0].task_name].task.is_async is is_async
-            ):
+            if self._waiting and self._is_on_loop(self._waiting[0]) is is_async:
                 return self._take()
             self._free += 1
             return None
+
+    def _is_on_loop(self, execution: Held) -> bool:
+        return self._runners[execution.task_name].is_on_loop and not _is_suspect(execution)
 
     def _take(self) -> Held:
         """The next waiting execution; the caller has the lock."""
@@ -195,39 +215,58 @@ class Executor:
             self._is_reported = True
             self._report()
 
-    def _end(self, finished: Finished) -> None:
+    def _decided(self, finished: Finished) -> Run:
         task = self._runners[finished.execution.task_name].task
         now = self._surroundings.now()
-        self._runs.append(Run(finished, decide(finished, task, now=now, chance=random.random())))
+        return Run(finished, decide(finished, task, now=now, chance=random.random()))
 
     # Plain functions, in threads
 
     def _run_in_thread(self, execution: Held) -> None:
         following: Held | None = execution
         while following is not None:
-            self._end(Context().run(self._run_sync, following))
+            if self._is_isolated(following):
+                self._runs.append(self._run_isolated(following))
+            else:
+                self._runs.append(self._decided(Context().run(self._run_sync, following)))
             following = self._next(is_async=False)
             self._report_soon()
 
     def _run_sync(self, execution: Held) -> Finished:
         runner = self._runners[execution.task_name]
         context = ExecutionContext(execution, self._surroundings)
-        started_at = monotonic()
-        if runner.task.timeout:
-            self._timed[execution.key] = _Started(execution, started_at)
-        outcome: Outcome
-        try:
-            answer = runner.call(execution.task_data, context)
-            if inspect.iscoroutine(answer):
-                asyncio.run(answer)  # an async function behind a plain wrapper
-            outcome = SUCCEEDED
-        except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
-            outcome = Failed(error, _bounded_traceback(error))
-        if runner.task.timeout:
+        allowed = runner.task.timeout
+        if allowed is not None:
+            until = monotonic() + allowed.total_seconds()
+            self._timed[execution.key] = _Started(execution, until)
+        cell = self._board.enter(execution.seq)
+        finished = run_here(runner, execution, context)
+        self._board.leave(cell)
+        if allowed is not None:
             self._timed.pop(execution.key, None)
-        return Finished(
-            execution, outcome, started_at, monotonic() - started_at, tuple(context.followups)
-        )
+        return finished
+
+    # Either, in a process of its own
+
+    def _is_isolated(self, execution: Held) -> bool:
+        return self._runners[execution.task_name].is_isolated or _is_suspect(execution)
+
+    def _run_isolated(self, execution: Held) -> Run:
+        task = self._runners[execution.task_name].task
+        started_at = monotonic()
+        allowed_s = task.timeout.total_seconds() if task.timeout else None
+        answer = self._nursery.run(execution, allowed_s)
+        outcome: Outcome
+        match answer:
+            case Run():
+                return answer
+            case Died(cause=cause):
+                outcome = Crashed(cause)
+            case Stopped(is_late=True):
+                outcome = Failed(TimeoutError(_told_late(task)), "")
+            case Stopped():
+                outcome = Interrupted()
+        return self._decided(Finished(execution, outcome, started_at, monotonic() - started_at))
 
     # Async functions, on the loop
 
@@ -236,7 +275,10 @@ class Executor:
             self._loop.start(execution, self._run_on_loop(execution))
 
     async def _run_on_loop(self, execution: Held) -> None:
-        self._end(await self._run_async(execution))
+        cell = self._board.enter(execution.seq)
+        finished = await self._run_async(execution)
+        self._board.leave(cell)
+        self._runs.append(self._decided(finished))
         following = self._next(is_async=True)
         if following is not None:
             self._loop.start(following, self._run_on_loop(following))
@@ -255,11 +297,10 @@ class Executor:
             else:
                 outcome = await self._run_limited(runner, execution, context)
         except asyncio.CancelledError as error:
-            outcome = (
-                Interrupted() if self._is_cancelling else Failed(error, _bounded_traceback(error))
-            )
+            is_ours = self._is_cancelling or execution.key in self._interrupted
+            outcome = Interrupted() if is_ours else failed_of(error)
         except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
-            outcome = Failed(error, _bounded_traceback(error))
+            outcome = failed_of(error)
         return Finished(
             execution, outcome, started_at, monotonic() - started_at, tuple(context.followups)
         )
@@ -275,7 +316,7 @@ class Executor:
                 await runner.call(execution.task_data, context)
         except TimeoutError as error:
             if limit.expired() and not error.args:
-                error.args = (f"it ran longer than its timeout of {allowed}",)
+                error.args = (_told_late(runner.task),)
             raise
         return SUCCEEDED
 
@@ -315,7 +356,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: dict[int, asyncio.Task[Any]] = {}
+        self._tasks: dict[int, tuple[Held, asyncio.Task[Any]]] = {}
 
     def call(self, function: Callable[[list[Held]], None], executions: list[Held]) -> None:
         """Have the loop call it; from any thread."""
@@ -329,27 +370,29 @@ class _LoopThread:
     def start(self, execution: Held, run: Coroutine[Any, Any, None]) -> None:
         """Make a task of the coroutine that runs an execution; on the loop's thread."""
         assert self._loop is not None
-        self._tasks[id(execution)] = self._loop.create_task(run, name=execution.task_name)
+        task = self._loop.create_task(run, name=execution.task_name)
+        self._tasks[id(execution)] = (execution, task)
 
     def note_end(self, execution: Held) -> None:
         """Its task is about to end. (A callback of the task's would cost as much as the rest of a quick run.)"""
         self._tasks.pop(id(execution), None)
 
-    def cancel_all(self) -> None:
-        """Cancel every task; from any thread."""
+    def cancel_all(self, name: str | None = None) -> list[RunKey]:
+        """Cancel every run, or those of one task; from any thread. Answers which."""
+        running = [
+            (execution, task)
+            for execution, task in list(self._tasks.values())
+            if name in {None, execution.task_name}
+        ]
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(
-                lambda: [task.cancel() for task in list(self._tasks.values())]
-            )
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for _, task in running])
+        return [execution.key for execution, _ in running]
 
 
-def _bounded_traceback(error: BaseException) -> str:
-    """The traceback as text from the user's function on: our own frames help nobody."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("pgsched."):
-        trace = trace.tb_next
-    try:
-        text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
-    except Exception:  # noqa: BLE001 the user's __str__
-        text = f"{type(error).__qualname__} (its traceback can't be shown)"
-    return storable(text[-TRACEBACK_LIMIT:])
+def _is_suspect(execution: Held) -> bool:
+    """Whether it may kill the process that it runs in: it has done so, or ran in one that died."""
+    return execution.crashes > 0 or execution.suspicions > 0
+
+
+def _told_late(task: AnyTask) -> str:
+    return f"it ran longer than its timeout of {task.timeout}"

@@ -17,12 +17,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pgsched.domain.completion import MoveToFailed
 from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Event, Logger
+from pgsched.store.completing import Writer, complete
 from pgsched.store.listening import NO_PRIORITY, NOW, Hint
 from pgsched.store.liveness import BATCH, beat, recover_dead, recover_of, release_of, server_uptime
 from pgsched.store.picking import survey
 from pgsched.store.session import Session
+from pgsched.worker.board import Moment
 from pgsched.worker.clock import monotonic
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.outage import Outage
@@ -36,7 +39,9 @@ if TYPE_CHECKING:
     from pgsched.store.listening import Listener
     from pgsched.store.liveness import Recovered
     from pgsched.store.picking import Marks
+    from pgsched.worker.board import Board
     from pgsched.worker.plan import Plan
+    from pgsched.worker.wills import Wills
 
 LONGEST_SWEEP_S = 30.0
 """A dead execution is found this long after its heartbeat timeout, at worst."""
@@ -64,6 +69,7 @@ class Member(NamedTuple):
 
     identity: str
     pid: int
+    number: int
 
 
 class End(StrEnum):
@@ -75,10 +81,12 @@ class End(StrEnum):
 
 
 class Ended(NamedTuple):
-    """A poller that is gone."""
+    """A poller that is gone; where it died: of what, and what it was running (their `seq`)."""
 
     identity: str
     end: End
+    started: tuple[int, ...] = ()
+    cause: str = ""
 
     @property
     def looks(self) -> tuple[float, ...]:
@@ -100,7 +108,9 @@ class Roster(NamedTuple):
         members, ended = json.loads(line)
         return cls(
             tuple(Member(*member) for member in members),
-            tuple(Ended(who, End(end)) for who, end in ended),
+            tuple(
+                Ended(who, End(end), tuple(started), cause) for who, end, started, cause in ended
+            ),
         )
 
 
@@ -125,9 +135,18 @@ class Housekeeper:
     """The loop of one worker's housekeeper."""
 
     def __init__(
-        self, plan: Plan, *, orders: int, wake_pipes: Sequence[int], roster: Roster
+        self,
+        plan: Plan,
+        *,
+        orders: int,
+        wake_pipes: Sequence[int],
+        boards: Sequence[Board],
+        wills: Wills,
+        roster: Roster,
     ) -> None:
         self._plan = plan
+        self._boards = boards
+        self._wills = wills
         self._orders: int | None = orders
         self._unread = b""
         self._wake_pipes = wake_pipes
@@ -263,7 +282,10 @@ class Housekeeper:
 
     def _beat_for_living(self) -> None:
         if living := self._living():
+            beaten_at = monotonic()
             self._session.run(beat([member.identity for member in living]))
+            for member in living:
+                self._boards[member.number].note(Moment.IN_TOUCH, beaten_at)
 
     def _looks_for(self, ended: Ended) -> Looks:
         """When to look for what an ended poller left."""
@@ -284,14 +306,47 @@ class Housekeeper:
     def _hand_on_of(self, ended: Ended) -> bool:
         """Hand on what one of them left; answers whether that was all of it."""
         names = self._plan.database.names
+        self._carry_out_will(ended)
         if ended.end is not End.DIED:
             if released := self._session.run(release_of(names, ended.identity)):
                 self._log.info(Event.EXECUTION_RELEASED, poller=ended.identity, executions=released)
             return True
-        max_crashes = self._plan.max_crashes
-        found = self._session.run(recover_of(names, ended.identity, max_crashes=max_crashes))
-        self._log_recovered(found, reason="poller died")
+        found = self._session.run(
+            recover_of(
+                names,
+                ended.identity,
+                ended.started,
+                cause=ended.cause,
+                max_crashes=self._plan.max_crashes,
+            )
+        )
+        self._log_recovered(found, reason=f"poller died: {ended.cause}")
         return len(found) < BATCH
+
+    def _carry_out_will(self, ended: Ended) -> None:
+        """What its poller could only have written too soon: runs that nothing but its end has stopped, as failures."""
+        will = self._wills.of(ended.identity)
+        if not will:
+            return
+        writer = Writer(ended.identity, self._plan.polling_interval)
+        receipts = self._session.run(
+            complete(self._plan.database.names, writer, will), is_atomic=True
+        )
+        self._wills.forget(ended.identity)
+        for completion, receipt in zip(will, receipts, strict=True):
+            event = (
+                Event.EXECUTION_EXHAUSTED
+                if isinstance(completion, MoveToFailed)
+                else Event.EXECUTION_FAILED
+            )
+            id = completion.execution.id
+            self._log.error(
+                event,
+                task=id.task_name,
+                instance=id.task_instance,
+                reason="timeout",
+                receipt=receipt.value,
+            )
 
     def _recover_dead(self) -> None:
         if not self._has_seen_server and self._is_server_young():
@@ -316,7 +371,13 @@ class Housekeeper:
         return self._session.run(server_uptime()).total_seconds() < YOUNG_SERVER_S
 
     def _log_recovered(self, found: list[Recovered], *, reason: str) -> None:
+        if idle := [each for each in found if not each.is_suspect]:
+            self._log.info(
+                Event.EXECUTION_RELEASED, poller=idle[0].poller, executions=len(idle), reason=reason
+            )
         for each in found:
+            if not each.is_suspect:
+                continue
             facts = {
                 "task": each.task_name,
                 "instance": each.task_instance,

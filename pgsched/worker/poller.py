@@ -9,40 +9,57 @@ from __future__ import annotations
 import os
 import signal
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pgsched.domain.context import Surroundings
 from pgsched.errors import DatabaseUnavailable
-from pgsched.log import Event, Logger, bound_logger
+from pgsched.log import Event, Logger
 from pgsched.store.completing import Writer
-from pgsched.store.liveness import release_strays
-from pgsched.store.picking import pick_query, picked, survey
+from pgsched.store.liveness import SUSPECTED_TWICE, release_strays
+from pgsched.store.picking import ANY_SUSPICIONS, pick_query, picked, survey
 from pgsched.store.session import Session
+from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.completer import Completer
 from pgsched.worker.executor import Executor
 from pgsched.worker.frontier import Frontier
 from pgsched.worker.held import Holding
 from pgsched.worker.looks import Looks
+from pgsched.worker.nursery import Nursery
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import AT_ONCE, DRAIN, EXIT_AT_ONCE, EXIT_OK, Signals
+from pgsched.worker.surroundings import in_touch_for_s, surroundings_of
 from pgsched.worker.wakeup import Bell, Wakeup, readable
 
 if TYPE_CHECKING:
+    import socket
+
     from pgsched.domain.execution import Held
     from pgsched.store.picking import Picked
+    from pgsched.worker.board import Board
     from pgsched.worker.plan import Plan
+    from pgsched.worker.wills import Wills
 
 CANCEL_GRACE_S = 1.0
 """How long cancelled async tasks have for their `finally` clauses."""
 
 OVERRUN_CHECK_S = 1.0
 
+TURN_S = 5.0
+"""The loop makes a turn at least this often, to show that it does."""
+
 HELD_BACK_S = 0.001
 """What one thread was to see to alone is given to another after this: it is not as quick as was thought."""
 
 LONGEST_WAITING_S = 0.05
 """What has waited here this long for a slot is handed back: another poller may have one free."""
+
+
+class Shared(NamedTuple):
+    """What a poller shares with other processes of its worker: made before the first fork."""
+
+    board: Board
+    nursery: socket.socket
+    wills: Wills
 
 
 class Stage(IntEnum):
@@ -58,8 +75,23 @@ class Poller:
     """The control loop of one poller."""
 
     def __init__(
-        self, plan: Plan, identity: str, *, wake_pipe: int, lifeline: int, ready: int
+        self,
+        plan: Plan,
+        identity: str,
+        *,
+        number: int,
+        shared: Shared,
+        wake_pipe: int,
+        lifeline: int,
+        ready: int,
     ) -> None:
+        self._board = shared.board
+        self._wills = shared.wills
+        # One poller of a worker takes what is suspected for the second time, one at a time (decisions/007).
+        self._takes_suspects = number == 0
+        self._suspect: Held | None = None
+        self._board.note(Moment.IN_TOUCH, monotonic())  # a pick is as good as a beat
+        self._is_told_out_of_touch = False
         self._plan = plan
         self._tasks = list(plan.tasks)
         self._identity = identity
@@ -82,7 +114,9 @@ class Poller:
         self._finished = Bell()
         self._executor = Executor(
             plan.tasks,
-            Surroundings(self._clock.now, self._is_shutting_down, self._bound_log),
+            surroundings_of(plan, self._board, self._clock),
+            board=self._board,
+            nursery=Nursery(shared.nursery, self._clock, identity),
             concurrency=plan.concurrency,
             report=self._finished.ring,
         )
@@ -91,7 +125,8 @@ class Poller:
             Writer(identity, plan.polling_interval),
             tasks=plan.tasks,
             clock=self._clock,
-            let_go=self._holding.let_go,
+            let_go=self._let_go,
+            max_crashes=plan.max_crashes,
             log=self._log,
         )
 
@@ -102,8 +137,11 @@ class Poller:
             self._take_finished()
             if not self._outage.wait_s:
                 self._talk()
+            self._mind_touch()
             self._advance()
+            self._board.note(Moment.TURNED, monotonic())
         self._session.close()
+        self._leave_will()
         self._log.info(Event.POLLER_STOPPED, pid=os.getpid(), held=len(self._holding))
         return self._status
 
@@ -144,7 +182,10 @@ class Poller:
         if self._is_picking and not self._outage.is_on and self._holding.room > 0:
             waits.append(self._wakeup.wait_s)
         if self._holding:
-            waits.append(OVERRUN_CHECK_S)
+            waits.append(min(OVERRUN_CHECK_S, self._executor.overdue_in_s))
+            if not self._is_told_out_of_touch:
+                waits.append(in_touch_for_s(self._plan, self._board))
+        waits.append(TURN_S)
         if self._executor.is_held_back:
             waits.append(HELD_BACK_S)
         elif self._executor.has_waiting:
@@ -170,10 +211,28 @@ class Poller:
         if self._executor.waited_s > LONGEST_WAITING_S and not self._outage.is_on:
             self._holding.note_stall()
             self._completer.release(self._executor.take_waiting())
-        for execution in self._executor.overrunning():
+        for execution in self._executor.newly_overdue():
             self._log.warning(
                 Event.EXECUTION_OVERRAN, task=execution.task_name, instance=execution.task_instance
             )
+            self._recycle("an execution overran")
+
+    def _mind_touch(self) -> None:
+        """Out of touch, what must never overlap is stopped: what of it doesn't stop ends with this process."""
+        if in_touch_for_s(self._plan, self._board) > 0:
+            self._is_told_out_of_touch = False
+            return
+        if not self._is_told_out_of_touch:
+            self._is_told_out_of_touch = True
+            self._log.warning(Event.POLLER_OUT_OF_TOUCH, held=len(self._holding))
+        if self._executor.stop_what_must_not_overlap() and self._is_too_late_to_stop:
+            self._stage = Stage.STOPPED
+
+    @property
+    def _is_too_late_to_stop(self) -> bool:
+        """Half of the time is over that was left until others may take the executions."""
+        left = (self._plan.heartbeat_timeout - self._plan.heartbeat_interval) / 4
+        return in_touch_for_s(self._plan, self._board) < -left.total_seconds()
 
     def _talk(self) -> None:
         try:
@@ -192,7 +251,13 @@ class Poller:
             wanted = wanted if self._survey() else 0
         query = None
         if wanted:
-            query = pick_query(self._identity, self._tasks, self._frontier.marks, limit=wanted)
+            query = pick_query(
+                self._identity,
+                self._tasks,
+                self._frontier.marks,
+                limit=wanted,
+                most_suspicions=self._most_suspicions,
+            )
         asked_at = monotonic()
         rows = self._completer.write(query)
         if rows is not None:
@@ -218,23 +283,39 @@ class Poller:
     def _survey(self) -> bool:
         """Find where executions wait; answers whether any is due, else when to look again is settled."""
         started_at = monotonic()
-        found = self._session.run(survey(self._tasks))
+        found = self._session.run(survey(self._tasks, most_suspicions=self._most_suspicions))
         self._frontier.note_survey(found, took_s=monotonic() - started_at)
         if not found.is_any_due:
             self._wakeup.look_in(found.coming_s)
         return found.is_any_due
 
+    @property
+    def _most_suspicions(self) -> int:
+        is_free = self._takes_suspects and self._suspect is None
+        return ANY_SUSPICIONS if is_free else SUSPECTED_TWICE - 1
+
     def _take(self, picked: Picked, wanted: int) -> None:
-        if picked.executions:
+        executions = picked.executions
+        if executions:
             self._wakeup.note_stir()
-        self._holding.add(picked.executions)
-        self._executor.submit(picked.executions, are_quick=self._holding.is_quick)
+        self._holding.add(executions)
+        if suspects := [each for each in executions if each.suspicions >= SUSPECTED_TWICE]:
+            self._suspect = suspects[0]
+            self._completer.release(suspects[1:])
+            executions = [each for each in executions if each not in suspects[1:]]
+        self._executor.submit(executions, are_quick=self._holding.is_quick)
         if len(picked.executions) == wanted:
             self._frontier.go_on(picked.marks)
             self._wakeup.look_now()
         else:
             self._frontier.note_end()
             self._wakeup.look_in(self._frontier.wait_s)
+
+    def _let_go(self, execution: Held) -> None:
+        self._holding.let_go(execution)
+        if execution is self._suspect:
+            self._suspect = None
+            self._wakeup.look_now()
 
     def _note_connected(self) -> None:
         if self._outage.note_answered():
@@ -250,14 +331,24 @@ class Poller:
     def _is_picking(self) -> bool:
         return self._stage is Stage.RUNNING
 
-    def _is_shutting_down(self) -> bool:
-        return self._stage is not Stage.RUNNING
-
     def _drain(self) -> None:
+        self._board.note(Moment.STOPPING, monotonic())
         if self._stage is Stage.RUNNING:
             self._stage = Stage.DRAINING
             self._stage_ends_at = monotonic() + self._plan.shutdown_timeout.total_seconds()
             self._completer.release(self._executor.take_waiting())
+
+    def _recycle(self, reason: str) -> None:
+        """Make room for another process: what runs may end, as at a shutdown."""
+        if self._stage is Stage.RUNNING:
+            self._log.warning(Event.POLLER_RECYCLED, pid=os.getpid(), reason=reason)
+            self._drain()
+
+    def _leave_will(self) -> None:
+        """Runs that don't end with their time end with this process: what becomes of them is written after it."""
+        if overdue := self._executor.overdue:
+            runs = [self._executor.given_up(execution) for execution in overdue]
+            self._wills.leave(self._identity, [run.decided.completion for run in runs])
 
     def _advance(self) -> None:
         """On to the next stage, when this one's work is done or its time is over.
@@ -267,7 +358,11 @@ class Poller:
         """
         if self._stage is Stage.RUNNING:
             return
-        if self._executor.is_idle and not self._completer and not self._has_uncollected():
+        if (
+            self._executor.is_idle_but_for_overdue
+            and not self._completer
+            and not self._has_uncollected()
+        ):
             self._stage = Stage.STOPPED
         elif monotonic() < self._stage_ends_at:
             return
@@ -282,10 +377,3 @@ class Poller:
         runs = self._executor.collect()
         self._completer.add(runs)
         return bool(runs)
-
-    def _bound_log(self, execution: Held) -> object:
-        return bound_logger(
-            task=execution.task_name,
-            instance=execution.task_instance,
-            attempt=execution.consecutive_failures + 1,
-        )

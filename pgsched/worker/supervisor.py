@@ -10,6 +10,7 @@ import gc
 import os
 import secrets
 import signal
+import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING
 from setproctitle import setproctitle
 
 from pgsched.log import Event, Logger
+from pgsched.worker.board import Board
 from pgsched.worker.clock import monotonic
 from pgsched.worker.housekeeper import End, Ended, Housekeeper, Member, Roster
 from pgsched.worker.notify import notify
-from pgsched.worker.poller import Poller
+from pgsched.worker.nursery import DEATH, Sockets, new_sockets, status_word
+from pgsched.worker.poller import Poller, Shared
 from pgsched.worker.preflight import preflight
 from pgsched.worker.process import (
     AT_ONCE,
@@ -34,7 +37,9 @@ from pgsched.worker.process import (
     fork,
     new_pipe,
 )
+from pgsched.worker.runner import run_errand
 from pgsched.worker.wakeup import drained, readable
+from pgsched.worker.wills import Wills
 
 if TYPE_CHECKING:
     from pgsched.worker.plan import Plan
@@ -85,9 +90,9 @@ class Child:
         self.pid = pid
         self.started_at = monotonic()
 
-    def note_end(self) -> None:
+    def note_end(self, *, has_died: bool = True) -> None:
         self.pid = None
-        if monotonic() - self.started_at > HEALTHY_S:
+        if monotonic() - self.started_at > HEALTHY_S or not has_died:
             self.deaths = 0
         self.restart_at = monotonic() + PAUSES_S[min(self.deaths, len(PAUSES_S) - 1)]
         self.deaths += 1
@@ -95,10 +100,13 @@ class Child:
 
 @dataclass(slots=True)
 class Slot(Child):
-    """The place of one poller, with its pipes, which outlive the processes."""
+    """The place of one poller, with what it shares with others: that outlives the processes."""
 
+    board: Board = field(kw_only=True)
     wake: Pipe = field(default_factory=new_pipe)
     ready: Pipe = field(default_factory=new_pipe)
+    nursery: Sockets = field(default_factory=new_sockets)
+    runners: set[int] = field(default_factory=set)
     identity: str = ""
     is_ready: bool = False
 
@@ -111,7 +119,8 @@ class Supervisor:
         self._log = Logger()
         self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
         self._lifeline = new_pipe()
-        self._slots = [Slot() for _ in range(plan.processes)]
+        self._slots = [Slot(board=Board(plan.concurrency)) for _ in range(plan.processes)]
+        self._wills = Wills()
         self._orders: Pipe | None = None
         self._housekeeper = Child()
         self._ended: list[Ended] = []
@@ -162,10 +171,16 @@ class Supervisor:
         orders = self._orders = new_pipe()
         roster = self._roster()
         wake_pipes = [slot.wake.writing for slot in self._slots]
+        boards = [slot.board for slot in self._slots]
 
         def main() -> int:
             return Housekeeper(
-                self._plan, orders=orders.reading, wake_pipes=wake_pipes, roster=roster
+                self._plan,
+                orders=orders.reading,
+                wake_pipes=wake_pipes,
+                boards=boards,
+                wills=self._wills,
+                roster=roster,
             ).run()
 
         closing = (orders.writing, *self._lifeline)
@@ -179,6 +194,8 @@ class Supervisor:
             return Poller(
                 self._plan,
                 identity,
+                number=number,
+                shared=Shared(slot.board, slot.nursery.poller, self._wills),
                 wake_pipe=slot.wake.reading,
                 lifeline=self._lifeline.reading,
                 ready=slot.ready.writing,
@@ -186,14 +203,41 @@ class Supervisor:
 
         assert self._orders is not None
         closing = (self._lifeline.writing, *self._orders)
+        slot.board.clear()
         slot.note_start(fork(f"pgsched: poller {identity}", main, closing=closing))
         slot.identity = identity
         slot.is_ready = False
         self._tell_housekeeper()
 
+    def _start_runner(self, slot: Slot) -> None:
+        """One run wants a process of its own."""
+        try:
+            _, ends, _, _ = socket.recv_fds(slot.nursery.supervisor, 16, 1)
+        except BlockingIOError:
+            return
+        [end] = ends
+        parent = os.getpid()
+
+        def main() -> int:
+            return run_errand(self._plan, slot.board, end, supervisor=parent)
+
+        assert self._orders is not None
+        closing = (self._lifeline.writing, *self._orders)
+        slot.runners.add(fork(f"pgsched: runner of {slot.identity}", main, closing=closing))
+        os.close(end)
+
+    def _end_runners(self, slot: Slot) -> None:
+        """Before anybody may take what they run: nobody is left whom they could answer."""
+        for pid in slot.runners:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        slot.runners.clear()
+
     def _roster(self) -> Roster:
         members = tuple(
-            Member(slot.identity, slot.pid) for slot in self._slots if slot.pid is not None
+            Member(slot.identity, slot.pid, number)
+            for number, slot in enumerate(self._slots)
+            if slot.pid is not None
         )
         return Roster(members, tuple(self._ended))
 
@@ -207,10 +251,14 @@ class Supervisor:
 
     def _wait(self) -> None:
         ready_pipes = {slot.ready.reading: slot for slot in self._slots}
-        ready = readable([self._signals.bell.fileno(), *ready_pipes], self._wait_s())
+        nurseries = {slot.nursery.supervisor.fileno(): slot for slot in self._slots}
+        ends = [self._signals.bell.fileno(), *ready_pipes, *nurseries]
+        ready = readable(ends, self._wait_s())
         for end in ready & ready_pipes.keys():
             drained(end)
             self._note_ready(ready_pipes[end])
+        for end in ready & nurseries.keys():
+            self._start_runner(nurseries[end])
         for received in self._signals.received():
             if received is not signal.SIGCHLD:
                 self._obey(received)
@@ -243,23 +291,29 @@ class Supervisor:
     def _note_end(self, pid: int, status: int) -> None:
         if pid == self._housekeeper.pid:
             self._housekeeper.note_end()
-            self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=_status_word(status))
+            self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=status_word(status))
             return
         for slot in self._slots:
             if slot.pid == pid:
                 self._note_poller_end(slot, status)
+            elif pid in slot.runners:
+                slot.runners.discard(pid)
+                with suppress(OSError):  # its poller is gone, or doesn't care any more
+                    slot.nursery.supervisor.send(DEATH.pack(pid, status))
 
     def _note_poller_end(self, slot: Slot, status: int) -> None:
         pid = slot.pid
-        slot.note_end()
         end = End.IN_ORDER if status in {EXIT_OK, EXIT_AT_ONCE} else End.DIED
         end = End.KILLED if pid in self._killed else end
-        self._ended = [*self._ended, Ended(slot.identity, end)]
+        slot.note_end(has_died=end is End.DIED)
+        self._end_runners(slot)
+        started = slot.board.started if end is End.DIED else ()
+        self._ended = [*self._ended, Ended(slot.identity, end, started, status_word(status))]
         self._ended = self._ended[-REMEMBERED_ENDS:]
         self._tell_housekeeper()
         if end is End.DIED:
             self._log.error(
-                Event.POLLER_DIED, poller=slot.identity, pid=pid, status=_status_word(status)
+                Event.POLLER_DIED, poller=slot.identity, pid=pid, status=status_word(status)
             )
             if not slot.is_ready:
                 self._note_unready_death()
@@ -336,13 +390,3 @@ def run_plan(plan: Plan) -> int:
     gc.collect()
     gc.freeze()  # what is loaded now stays shared with the forks
     return Supervisor(plan).run()
-
-
-def _status_word(status: int) -> str:
-    """An exit status in words: the signal's name where it was one."""
-    if status >= 0:
-        return f"exit {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"

@@ -18,11 +18,17 @@ from pgsched.domain.completion import (
     Release,
     Reschedule,
     decide,
+)
+from pgsched.domain.execution import Held
+from pgsched.domain.outcome import (
+    Failed,
+    Finished,
+    Interrupted,
+    Outcome,
+    Succeeded,
     error_line,
     storable,
 )
-from pgsched.domain.execution import Held
-from pgsched.domain.outcome import Failed, Finished, Interrupted, Outcome, Succeeded
 from pgsched.domain.task import AnyTask, Task
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)

@@ -27,7 +27,7 @@ class Parcel:
 def context() -> ExecutionContext:
     held = Held("t", "a", None, NOW, 7, None, 2, 1, None, NOW)
     return ExecutionContext(
-        held, Surroundings(lambda: NOW, lambda: False, lambda held: held.task_name)
+        held, Surroundings(lambda: NOW, lambda: False, lambda: True, lambda held: held.task_name)
     )
 
 

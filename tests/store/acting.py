@@ -90,8 +90,18 @@ class Store:
             liveness.recover_dead(self.names, tasks, timeout=HOUR, max_crashes=max_crashes)
         )
 
-    def recover_of(self, poller: str, *, max_crashes: int = 5) -> list[Recovered]:
-        return self.run(liveness.recover_of(self.names, poller, max_crashes=max_crashes))
+    def recover_of(
+        self, poller: str, *, started: Sequence[int] | None = None, max_crashes: int = 5
+    ) -> list[Recovered]:
+        """`started` None: all that it held."""
+        if started is None:
+            rows = self.sql("select seq from scheduled_tasks where picked_by = %s", poller)
+            started = [row["seq"] for row in rows]
+        return self.run(
+            liveness.recover_of(
+                self.names, poller, started, cause="SIGKILL", max_crashes=max_crashes
+            )
+        )
 
     def release_of(self, poller: str) -> int:
         return self.run(liveness.release_of(self.names, poller))

@@ -121,8 +121,10 @@ class Comparison(RuleBasedStateMachine):
             row = self.model.rows.get(claim.instance)
             if row is None or row.poller != claim.poller or row.version != claim.version:
                 continue
-            act = self.release_of if is_released else self.recover_of
-            act(claim.poller)
+            if is_released:
+                self.release_of(claim.poller)
+            else:
+                self.recover_of(claim.poller, {claim.instance})
             self.pick(claim.poller)
             [receipt] = self.store.complete(ENDINGS[ending](held), poller=claim.poller)
             assert receipt == self.model.complete(claim, ending)
@@ -148,12 +150,20 @@ class Comparison(RuleBasedStateMachine):
         }
         assert recovered == self.model.recover_dead()
 
-    @rule(poller=pollers)
-    def recover_of(self, poller: str) -> None:
+    @rule(poller=pollers, started=st.sets(instances))
+    def recover_of(self, poller: str, started: set[str]) -> None:
+        rows = self.store.rows()
+        running = [
+            row["seq"] for row in rows if row["task_instance"] in started & self.held_by(poller)
+        ]
         recovered = {
-            each.task_instance for each in self.store.recover_of(poller, max_crashes=MAX_CRASHES)
+            each.task_instance
+            for each in self.store.recover_of(poller, started=running, max_crashes=MAX_CRASHES)
         }
-        assert recovered == self.model.recover_of(poller)
+        assert recovered == self.model.recover_of(poller, started)
+
+    def held_by(self, poller: str) -> set[str]:
+        return {instance for instance, row in self.model.rows.items() if row.poller == poller}
 
     @rule(poller=pollers)
     def release_of(self, poller: str) -> None:
@@ -169,13 +179,22 @@ class Comparison(RuleBasedStateMachine):
                 row["picked_by"] if row["picked"] else None,
                 row["consecutive_failures"],
                 row["crashes"],
+                row["suspicions"],
             )
             for row in self.store.sql(
                 "select *, execution_time <= now() as is_due from scheduled_tasks"
             )
         }
         expected = {
-            instance: (row.is_due, row.data, row.version, row.poller, row.failures, row.crashes)
+            instance: (
+                row.is_due,
+                row.data,
+                row.version,
+                row.poller,
+                row.failures,
+                row.crashes,
+                row.suspicions,
+            )
             for instance, row in self.model.rows.items()
         }
         assert seen == expected

@@ -98,7 +98,7 @@ def completion(connection: psycopg.Connection[Any], *, in_place: bool) -> Query:
 def recovery(connection: psycopg.Connection[Any]) -> Query:
     picked = picking.pick("me", ["t"], marks(connection), limit=10)
     drive(connection, NAMES, picked, is_atomic=False)
-    return first_query(liveness.recover_of(NAMES, "me", max_crashes=5))
+    return first_query(liveness.recover_of(NAMES, "me", [1], cause="SIGKILL", max_crashes=5))
 
 
 STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = {
@@ -112,7 +112,12 @@ STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = 
     ),
     "beat": (lambda _: first_query(liveness.beat(["me"])), 20),
     "release of": (lambda _: first_query(liveness.release_of(NAMES, "me")), 20),
-    "recover of": (lambda _: first_query(liveness.recover_of(NAMES, "me", max_crashes=5)), 20),
+    "recover of": (
+        lambda _: first_query(
+            liveness.recover_of(NAMES, "me", [1], cause="SIGKILL", max_crashes=5)
+        ),
+        20,
+    ),
     "recover what died": (recovery, 260),
     "cancel": (lambda _: first_query(scheduling.cancel(TaskInstance("t", "1"))), 30),
 }

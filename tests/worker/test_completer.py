@@ -19,7 +19,7 @@ from pgsched.store.session import Database, Session
 from pgsched.store.statement import Names
 from pgsched.worker.clock import Clock
 from pgsched.worker.completer import Completer
-from pgsched.worker.executor import Run
+from pgsched.worker.run import Run
 from tests.store.acting import Store
 
 BREAK_ONCE = """
@@ -54,6 +54,7 @@ def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_res
             tasks={"t": nothing},
             clock=Clock(),
             let_go=gone.append,
+            max_crashes=5,
             log=Logger(),
         )
         completer.add([succeeded(plain), succeeded(other, NewExecution("t", "child"))])

@@ -139,7 +139,9 @@ def test_a_task_that_kills_its_process_becomes_a_failed_execution(
     worker.wait_event("execution.buried", instance="poison")
     [execution] = project.client.list(task="kill-own-process", state="failed")
     assert (execution.crashes, execution.task_data) == (3, {"a": 1})
-    assert len(project.diary("started", "poison")) == 3
+    assert execution.error.endswith("by SIGKILL")
+    # Once more where something else ran in the process that it killed first: then either may have done it.
+    assert len(project.diary("started", "poison")) in {3, 4}
     project.client.schedule("run", "afterwards")
     project.wait_gone("afterwards")
 

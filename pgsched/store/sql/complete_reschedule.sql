@@ -5,6 +5,7 @@
 with changed as (
   update {table} as execution
   set picked = false, picked_by = null, last_heartbeat = null, version = execution.version + 1, crashes = 0,
+    suspicions = 0,
     execution_time = coalesce(held.at, now() + held.delay),
     last_success = case when held.has_succeeded then now() else last_success end,
     last_failure = case when held.has_succeeded then last_failure else now() end,

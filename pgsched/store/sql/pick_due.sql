@@ -17,6 +17,7 @@ with picked as (
         select ctid from {table}
         where picked = false and priority = level.priority and execution_time <= now()
           and (execution_time, seq) >= (level.since, level.seq) and task_name = any (%(tasks)s::text[])
+          and suspicions <= %(most_suspicions)s
         order by priority desc nulls last, execution_time, seq
         limit %(limit)s
         for update skip locked
@@ -26,6 +27,7 @@ with picked as (
         select ctid from {table}
         where picked = false and level.priority is null and priority is null and execution_time <= now()
           and (execution_time, seq) >= (level.since, level.seq) and task_name = any (%(tasks)s::text[])
+          and suspicions <= %(most_suspicions)s
         order by priority desc nulls last, execution_time, seq
         limit %(limit)s
         for update skip locked
@@ -35,10 +37,10 @@ with picked as (
   ))
   returning task_name, task_instance, task_data::text as task_data, {execution_time} as execution_time, version,
     priority, consecutive_failures, crashes, {last_success} as last_success, {last_failure} as last_failure,
-    ctid, xmin, seq
+    ctid, xmin, seq, suspicions
 )
 select now() as picked_at, picked.task_name, picked.task_instance, picked.task_data, picked.execution_time,
   picked.version, picked.priority, picked.consecutive_failures, picked.crashes, picked.last_success,
-  picked.last_failure, picked.ctid, picked.xmin, picked.seq
+  picked.last_failure, picked.ctid, picked.xmin, picked.seq, picked.suspicions
 from (values (1)) as always left join picked on true
 order by picked.priority desc nulls last, picked.execution_time, picked.seq

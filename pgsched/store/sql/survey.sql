@@ -7,7 +7,7 @@ with recursive queue (task_name, priority, first, number) as (
   from unnest(%(tasks)s::text[]) as task (name)
   cross join lateral (
     select priority, execution_time from {table}
-    where picked = false and task_name = task.name
+    where picked = false and suspicions <= %(most_suspicions)s and task_name = task.name
     order by task_name, priority desc nulls last, execution_time
     limit 1
   ) as head
@@ -17,14 +17,14 @@ with recursive queue (task_name, priority, first, number) as (
   cross join lateral (
     select * from (
       select priority, execution_time from {table}
-      where picked = false and task_name = queue.task_name and priority < queue.priority
+      where picked = false and suspicions <= %(most_suspicions)s and task_name = queue.task_name and priority < queue.priority
       order by task_name, priority desc nulls last, execution_time
       limit 1
     ) as ranked
     union all
     select * from (
       select priority, execution_time from {table}
-      where picked = false and task_name = queue.task_name and priority is null
+      where picked = false and suspicions <= %(most_suspicions)s and task_name = queue.task_name and priority is null
       order by task_name, priority desc nulls last, execution_time
       limit 1
     ) as unranked
@@ -37,12 +37,12 @@ coming (priority, first, next) as (
     case when queue.first > now() then queue.first
     when queue.priority is null then (
       select execution_time from {table}
-      where picked = false and task_name = queue.task_name and priority is null and execution_time > now()
+      where picked = false and suspicions <= %(most_suspicions)s and task_name = queue.task_name and priority is null and execution_time > now()
       order by task_name, priority desc nulls last, execution_time
       limit 1
     ) else (
       select execution_time from {table}
-      where picked = false and task_name = queue.task_name and priority = queue.priority and execution_time > now()
+      where picked = false and suspicions <= %(most_suspicions)s and task_name = queue.task_name and priority = queue.priority and execution_time > now()
       order by task_name, priority desc nulls last, execution_time
       limit 1
     ) end

@@ -1,0 +1,64 @@
+"""A page of memory that a poller shares with its supervisor and the housekeeper: what it runs, and that it moves.
+
+It can be read when the poller is dead, and costs a run no more than two writes to memory (decisions/007).
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from enum import IntEnum
+
+CELL_BYTES = 8
+
+
+class Moment(IntEnum):
+    """Times on the monotonic clock, which all processes of a machine share."""
+
+    TURNED = 0
+    """The poller's loop has made a turn."""
+    IN_TOUCH = 1
+    """Its executions were beaten for."""
+    STOPPING = 2
+    """It has been asked to stop."""
+
+
+class Board:
+    """Made before the fork; written by the poller, read by whoever has it."""
+
+    def __init__(self, cells: int) -> None:
+        memory = memoryview(mmap.mmap(-1, CELL_BYTES * (len(Moment) + cells)))
+        self._moments = memory[: CELL_BYTES * len(Moment)].cast("d")
+        self._cells = memory[CELL_BYTES * len(Moment) :].cast("q")
+        self._free = list(range(cells))
+        self.clear()
+
+    def clear(self) -> None:
+        """For the next poller: nothing runs, nothing has happened yet."""
+        for moment in Moment:
+            self._moments[moment] = -math.inf
+        for cell in range(len(self._cells)):
+            self._cells[cell] = 0
+
+    def enter(self, seq: int) -> int:
+        """A run of the execution with this `seq` starts; answers its cell."""
+        cell = self._free.pop()
+        self._cells[cell] = seq + 1
+        return cell
+
+    def leave(self, cell: int) -> None:
+        """That run has ended."""
+        self._cells[cell] = 0
+        self._free.append(cell)
+
+    @property
+    def started(self) -> tuple[int, ...]:
+        """The `seq` of all that runs, or ran when the poller died."""
+        return tuple(cell - 1 for cell in self._cells if cell)
+
+    def note(self, moment: Moment, at: float) -> None:
+        self._moments[moment] = at
+
+    def last(self, moment: Moment) -> float:
+        """When it was (monotonic); minus infinity for never."""
+        return self._moments[moment]

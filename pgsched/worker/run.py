@@ -1,0 +1,81 @@
+"""One run of one execution in the thread that asks for it, and what a run leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgsched.domain.outcome import SUCCEEDED, Failed, Finished, storable
+from pgsched.domain.task import caller_of
+from pgsched.worker.clock import monotonic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgsched.domain.completion import Decided
+    from pgsched.domain.context import ExecutionContext
+    from pgsched.domain.execution import Held
+    from pgsched.domain.outcome import Outcome
+    from pgsched.domain.task import AnyTask, Caller
+
+TRACEBACK_LIMIT = 16_000
+"""Characters kept of a traceback: its end, where the error is."""
+
+
+class Run(NamedTuple):
+    """A run that ended, and what is to be written for it."""
+
+    finished: Finished
+    decided: Decided
+
+
+class Runner(NamedTuple):
+    """A task and how it is called, worked out once."""
+
+    task: AnyTask
+    call: Caller
+    is_on_loop: bool
+    is_isolated: bool
+
+
+def runners_of(tasks: Mapping[str, AnyTask]) -> dict[str, Runner]:
+    return {
+        name: Runner(
+            task, caller_of(task), task.is_async and not task.needs_process, task.needs_process
+        )
+        for name, task in tasks.items()
+    }
+
+
+def run_here(runner: Runner, execution: Held, context: ExecutionContext) -> Finished:
+    """Call the task's function, and see an async one to its end. Never raises, whatever the user's code does."""
+    started_at = monotonic()
+    outcome: Outcome
+    try:
+        answer = runner.call(execution.task_data, context)
+        if inspect.iscoroutine(answer):
+            asyncio.run(answer)
+        outcome = SUCCEEDED
+    except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
+        outcome = failed_of(error)
+    return Finished(
+        execution, outcome, started_at, monotonic() - started_at, tuple(context.followups)
+    )
+
+
+def failed_of(error: BaseException) -> Failed:
+    return Failed(error, _bounded_traceback(error))
+
+
+def _bounded_traceback(error: BaseException) -> str:
+    """The traceback as text from the user's function on: our own frames help nobody."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("pgsched."):
+        trace = trace.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
+    except Exception:  # noqa: BLE001 the user's __str__
+        text = f"{type(error).__qualname__} (its traceback can't be shown)"
+    return storable(text[-TRACEBACK_LIMIT:])

@@ -1,0 +1,84 @@
+"""A process for one run of one execution: of a task with `isolation="process"`, or of one that may kill its process.
+
+Forked by the supervisor, so that it starts without threads and without anybody's locks. It takes an errand from its
+poller, answers with the run and ends. It holds no connection but what the task asks for, and never outlives the
+supervisor, which ends it when its poller is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import signal
+import sys
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgsched.domain.completion import decide
+from pgsched.domain.context import ExecutionContext
+from pgsched.domain.outcome import Failed, Told
+from pgsched.worker.process import EXIT_OK
+from pgsched.worker.run import Run, run_here, runners_of
+from pgsched.worker.surroundings import surroundings_of
+
+if TYPE_CHECKING:
+    from pgsched.domain.execution import Held
+    from pgsched.worker.board import Board
+    from pgsched.worker.clock import Clock
+    from pgsched.worker.plan import Plan
+
+PR_SET_PDEATHSIG = 1
+
+
+class Errand(NamedTuple):
+    """What to run, by which clock, and for whom."""
+
+    execution: Held
+    clock: Clock
+    poller: str
+
+
+def run_errand(plan: Plan, board: Board, end: int, *, supervisor: int) -> int:
+    """The main of a runner; `end` is its end of the channel."""
+    _die_with(supervisor)
+    # Asked of the whole group it is the poller who decides; a handler, unlike SIG_IGN, isn't handed on to programs that
+    # a task starts.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = Connection(end)
+    try:
+        channel.send(os.getpid())
+        errand: Errand = channel.recv()
+        channel.send(_told(_run(plan, board, errand)))
+    except (EOFError, OSError):
+        pass  # the poller is gone
+    return EXIT_OK
+
+
+def _run(plan: Plan, board: Board, errand: Errand) -> Run:
+    execution = errand.execution
+    runner = runners_of({execution.task_name: plan.tasks[execution.task_name]})[execution.task_name]
+    context = ExecutionContext(execution, surroundings_of(plan, board, errand.clock))
+    finished = run_here(runner, execution, context)
+    now, chance = errand.clock.now(), random.random()
+    return Run(finished, decide(finished, runner.task, now=now, chance=chance))
+
+
+def _told(run: Run) -> Run:
+    """The run with its errors in words: an exception of the user's may not survive the way to another process."""
+    finished, decided = run
+    if isinstance(finished.outcome, Failed):
+        outcome = finished.outcome
+        finished = finished._replace(outcome=Failed(Told.of(outcome.error), outcome.traceback))
+    if decided.broken is not None:
+        decided = decided._replace(broken=Told.of(decided.broken))
+    return run._replace(finished=finished, decided=decided)
+
+
+def _die_with(supervisor: int) -> None:
+    """Nobody is left to end it when the supervisor is killed. Only Linux has a way to ask the kernel for that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os.kill(os.getpid(), signal.SIGKILL)

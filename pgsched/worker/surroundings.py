@@ -1,0 +1,43 @@
+"""What a worker lends to the contexts of its runs, in a poller and in a runner alike."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pgsched.domain.context import Surroundings
+from pgsched.log import bound_logger
+from pgsched.worker.board import Moment
+from pgsched.worker.clock import monotonic
+
+if TYPE_CHECKING:
+    from pgsched.domain.execution import Held
+    from pgsched.worker.board import Board
+    from pgsched.worker.clock import Clock
+    from pgsched.worker.plan import Plan
+
+
+def surroundings_of(plan: Plan, board: Board, clock: Clock) -> Surroundings:
+    def is_shutting_down() -> bool:
+        return board.last(Moment.STOPPING) > -math.inf
+
+    def is_out_of_touch() -> bool:
+        return in_touch_for_s(plan, board) <= 0
+
+    return Surroundings(clock.now, is_shutting_down, is_out_of_touch, _log_of)
+
+
+def in_touch_for_s(plan: Plan, board: Board) -> float:
+    """Seconds until a poller counts as out of touch, if no beat comes: half-way between the time when the next one should
+    have come and the time from which others may take its executions.
+    """
+    allowed = (plan.heartbeat_interval + plan.heartbeat_timeout) / 2
+    return board.last(Moment.IN_TOUCH) + allowed.total_seconds() - monotonic()
+
+
+def _log_of(execution: Held) -> object:
+    return bound_logger(
+        task=execution.task_name,
+        instance=execution.task_instance,
+        attempt=execution.consecutive_failures + 1,
+    )
