@@ -84,8 +84,8 @@ class ExecutionContext:
 
     @property
     def is_out_of_touch(self) -> bool:
-        """True once the worker has not been able to reach the database for most of the heartbeat timeout: after all of it
-        others may take this execution. A task that must never overlap should end now.
+        """True once the worker has not been able to reach the database for most of the heartbeat timeout: after all
+        of it others may take this execution. A task that must never overlap should end now.
         """
         return self._surroundings.is_out_of_touch()
 

@@ -28,10 +28,10 @@ WHEN_OUT_OF_TOUCH = ("continue", "stop")
 class Task(Generic[P, R]):
     """A function with its name and its rules. Calling a task calls its function, as in a test.
 
-    `schedule` is None for a one-time task. `timeout` bounds one run: an async task is cancelled; for a sync one that does
-    not end its poller is replaced, once the others in it have ended. With `isolation` "process" each run has a process of
-    its own, which is killed at the timeout. `on_out_of_touch` "stop" stops a run before anybody else may take its
-    execution, where the worker can't reach the database: a sync task is then isolated in a process too.
+    `schedule` is None for a one-time task. `timeout` bounds one run: an async task is cancelled; for a sync one that
+    does not end its poller is replaced, once the others in it have ended. With `isolation` "process" each run has a
+    process of its own, which is killed at the timeout. `on_out_of_touch` "stop" stops a run before anybody else may
+    take its execution, where the worker can't reach the database: a sync task is then isolated in a process too.
     """
 
     name: str

@@ -36,10 +36,11 @@ class Receipt(StrEnum):
 
 
 class Writer(NamedTuple):
-    """Who completes, and how soon a new due time must be to be worth a notification."""
+    """Who completes, how soon a new due time must be to be worth a notification, and how many crashes are too many."""
 
     poller: str
     notify_within: timedelta
+    max_crashes: int = 5
 
 
 class Batch(NamedTuple):
@@ -86,9 +87,7 @@ def _positions(kind: type[Completion], completions: Sequence[Completion]) -> lis
     return [at for at, completion in enumerate(completions) if isinstance(completion, kind)]
 
 
-def complete(
-    names: Names, writer: Writer, batch: Sequence[Completion], *, max_crashes: int = 1
-) -> Operation[list[Receipt]]:
+def complete(names: Names, writer: Writer, batch: Sequence[Completion]) -> Operation[list[Receipt]]:
     """Write a batch of completions by key; answers a receipt for each, in order."""
     changed: set[TaskInstance] = set()
     for completions, query in _queries(names, writer, batch):
@@ -96,7 +95,11 @@ def complete(
         changed.update(completions[row[0] - 1].execution.id for row in rows)
     for crash in _only(Crash, batch):
         recovered = yield from recover_crashed(
-            names, writer.poller, [crash.execution.key], cause=crash.cause, max_crashes=max_crashes
+            names,
+            writer.poller,
+            [crash.execution.key],
+            cause=crash.cause,
+            max_crashes=writer.max_crashes,
         )
         changed.update(TaskInstance(each.task_name, each.task_instance) for each in recovered)
     yield from _schedule_followups(names, batch, changed)

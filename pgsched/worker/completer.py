@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgsched.domain.completion import (
     DEFAULT_RETRY,
@@ -52,7 +52,6 @@ class Completer:
         tasks: Mapping[str, AnyTask],
         clock: Clock,
         let_go: Callable[[Held], None],
-        max_crashes: int,
         log: Logger,
     ) -> None:
         self._session = session
@@ -60,7 +59,6 @@ class Completer:
         self._tasks = tasks
         self._clock = clock
         self._let_go = let_go
-        self._max_crashes = max_crashes
         self._log = log
         self._is_told = log.is_enabled(logging.INFO)
         self._plain: deque[Run] = deque()
@@ -149,7 +147,7 @@ class Completer:
     def _write(self, batch: list[Run]) -> None:
         completions = [run.decided.completion for run in batch]
         receipts = self._session.run(
-            complete(self._session.names, self._writer, completions, max_crashes=self._max_crashes),
+            complete(self._session.names, self._writer, completions),
             is_atomic=True,
         )
         for run, receipt in zip(batch, receipts, strict=True):
@@ -191,6 +189,12 @@ class Completer:
                 receipt=receipt.value,
             )
             return
+        self._tell(run, facts)
+
+    def _tell(self, run: Run, facts: dict[str, Any]) -> None:
+        """What became of the execution, in one line."""
+        finished, decided = run
+        execution = finished.execution
         if isinstance(finished.outcome, Failed):
             failed = finished.outcome
             facts |= {"error": error_line(failed.error), "exception": failed.traceback}
@@ -199,11 +203,10 @@ class Completer:
                 self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
             case Crash(cause=cause):
                 crashes = execution.crashes + 1
-                is_buried = crashes >= self._max_crashes
+                is_buried = crashes >= self._writer.max_crashes
                 event = Event.EXECUTION_BURIED if is_buried else Event.EXECUTION_RECOVERED
-                self._log.error(
-                    event, **facts, crashes=crashes, reason=f"its process died: {cause}"
-                )
+                reason = f"its process died: {cause}"
+                self._log.error(event, **facts, crashes=crashes, reason=reason)
             case Release():
                 self._log.info(Event.EXECUTION_RELEASED, **_names_of(execution))
             case Reschedule(has_succeeded=False, when=when):

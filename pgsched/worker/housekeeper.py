@@ -339,11 +339,11 @@ class Housekeeper:
                 if isinstance(completion, MoveToFailed)
                 else Event.EXECUTION_FAILED
             )
-            id = completion.execution.id
+            name, instance, _ = completion.execution.key
             self._log.error(
                 event,
-                task=id.task_name,
-                instance=id.task_instance,
+                task=name,
+                instance=instance,
                 reason="timeout",
                 receipt=receipt.value,
             )

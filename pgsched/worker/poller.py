@@ -60,6 +60,9 @@ class Shared(NamedTuple):
     board: Board
     nursery: socket.socket
     wills: Wills
+    wake: int
+    lifeline: int
+    ready: int
 
 
 class Stage(IntEnum):
@@ -81,9 +84,6 @@ class Poller:
         *,
         number: int,
         shared: Shared,
-        wake_pipe: int,
-        lifeline: int,
-        ready: int,
     ) -> None:
         self._board = shared.board
         self._wills = shared.wills
@@ -95,8 +95,8 @@ class Poller:
         self._plan = plan
         self._tasks = list(plan.tasks)
         self._identity = identity
-        self._ends = {"wake": wake_pipe, "lifeline": lifeline}
-        self._ready = ready
+        self._ends = {"wake": shared.wake, "lifeline": shared.lifeline}
+        self._ready = shared.ready
         self._is_ready = False
         self._log = Logger(poller=identity)
         # Ctrl-C goes to the whole foreground group; the supervisor alone decides what it means.
@@ -122,11 +122,10 @@ class Poller:
         )
         self._completer = Completer(
             self._session,
-            Writer(identity, plan.polling_interval),
+            Writer(identity, plan.polling_interval, plan.max_crashes),
             tasks=plan.tasks,
             clock=self._clock,
             let_go=self._let_go,
-            max_crashes=plan.max_crashes,
             log=self._log,
         )
 
@@ -259,11 +258,14 @@ class Poller:
                 most_suspicions=self._most_suspicions,
             )
         asked_at = monotonic()
+        suspect = self._suspect
         rows = self._completer.write(query)
         if rows is not None:
             answer = picked(rows)
             self._clock.observe(answer.at, asked_at)
             self._take(answer, wanted)
+        if suspect is not None and self._suspect is None:
+            self._wakeup.look_now()  # for the next one of its kind
 
     def _knows_where(self) -> bool:
         """Whether a hint has said where to look: the quickest way to what has just been scheduled."""
@@ -313,9 +315,8 @@ class Poller:
 
     def _let_go(self, execution: Held) -> None:
         self._holding.let_go(execution)
-        if execution is self._suspect:
+        if self._suspect is not None and execution.key == self._suspect.key:
             self._suspect = None
-            self._wakeup.look_now()
 
     def _note_connected(self) -> None:
         if self._outage.note_answered():

@@ -189,17 +189,17 @@ class Supervisor:
 
     def _start_poller(self, number: int, slot: Slot) -> None:
         identity = f"{self._plan.worker_id}/{number}-{secrets.token_hex(4)}"
+        shared = Shared(
+            slot.board,
+            slot.nursery.poller,
+            self._wills,
+            wake=slot.wake.reading,
+            lifeline=self._lifeline.reading,
+            ready=slot.ready.writing,
+        )
 
         def main() -> int:
-            return Poller(
-                self._plan,
-                identity,
-                number=number,
-                shared=Shared(slot.board, slot.nursery.poller, self._wills),
-                wake_pipe=slot.wake.reading,
-                lifeline=self._lifeline.reading,
-                ready=slot.ready.writing,
-            ).run()
+            return Poller(self._plan, identity, number=number, shared=shared).run()
 
         assert self._orders is not None
         closing = (self._lifeline.writing, *self._orders)

@@ -28,8 +28,8 @@ def surroundings_of(plan: Plan, board: Board, clock: Clock) -> Surroundings:
 
 
 def in_touch_for_s(plan: Plan, board: Board) -> float:
-    """Seconds until a poller counts as out of touch, if no beat comes: half-way between the time when the next one should
-    have come and the time from which others may take its executions.
+    """Seconds until a poller counts as out of touch, if no beat comes: half-way between the time when the next one
+    should have come and the time from which others may take its executions.
     """
     allowed = (plan.heartbeat_interval + plan.heartbeat_timeout) / 2
     return board.last(Moment.IN_TOUCH) + allowed.total_seconds() - monotonic()

@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -144,11 +145,6 @@ async def slow() -> None:
     await asyncio.sleep(60)
 
 
-@one_time("slow-def", timeout=timedelta(milliseconds=200))
-def slow_def() -> None:
-    time.sleep(1.5)
-
-
 @one_time("kill-own-process")
 def kill_own_process(data: Any, context: ExecutionContext) -> None:
     note("started", context)
@@ -253,3 +249,81 @@ async def wrapped(data: Any, context: ExecutionContext) -> None:
 @one_time("impossible-retry", on_failure=lambda failure: RetryIn(timedelta.max))
 def impossible_retry() -> None:
     raise RuntimeError("no")
+
+
+@one_time("sleep-and-tell")
+def sleep_and_tell(data: float, context: ExecutionContext) -> None:
+    note("started", context)
+    time.sleep(data)
+    note(f"ended/{context.crashes}/{context.consecutive_failures}", context)
+
+
+@one_time("kill-all-in-a-while")
+def kill_all_in_a_while(data: float, context: ExecutionContext) -> None:
+    """Its neighbours have started by then."""
+    note("started", context)
+    time.sleep(data)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+@one_time("exit-in-a-while")
+def exit_in_a_while(data: float, context: ExecutionContext) -> None:
+    note("started", context)
+    time.sleep(data)
+    os._exit(3)
+
+
+@one_time("isolated", isolation="process")
+def isolated(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    context.schedule("run", f"after-{context.task_instance}", in_=timedelta(0))
+
+
+@one_time("isolated-async", isolation="process")
+async def isolated_async(data: Any, context: ExecutionContext) -> None:
+    await asyncio.sleep(0)
+    note("started", context)
+
+
+class Unpicklable(Exception):
+    def __init__(self, one: object, two: object) -> None:
+        super().__init__(f"{one} and {two}")
+        self.lock = threading.Lock()
+
+
+@one_time("isolated-failing", isolation="process", on_failure=MaxRetries(0))
+def isolated_failing() -> None:
+    raise Unpicklable(1, 2)
+
+
+@one_time(
+    "isolated-endless",
+    isolation="process",
+    timeout=timedelta(milliseconds=500),
+    on_failure=MaxRetries(0),
+)
+def isolated_endless(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    while True:
+        pass
+
+
+@one_time("endless", timeout=timedelta(milliseconds=500), on_failure=MaxRetries(1))
+def endless(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    while True:
+        time.sleep(0.01)
+        note("alive", context)
+
+
+@one_time("isolated-long", isolation="process")
+def isolated_long(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    time.sleep(60)
+
+
+@one_time("isolated-sleep", isolation="process")
+def isolated_sleep(data: float, context: ExecutionContext) -> None:
+    note("started", context)
+    time.sleep(data)
+    note("ended", context)

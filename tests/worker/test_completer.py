@@ -54,7 +54,6 @@ def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_res
             tasks={"t": nothing},
             clock=Clock(),
             let_go=gone.append,
-            max_crashes=5,
             log=Logger(),
         )
         completer.add([succeeded(plain), succeeded(other, NewExecution("t", "child"))])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pgsched import FailedExecution
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker, is_there
 
@@ -138,6 +139,7 @@ def test_a_task_that_kills_its_process_becomes_a_failed_execution(
     worker = start(max_crashes=3)
     worker.wait_event("execution.buried", instance="poison")
     [execution] = project.client.list(task="kill-own-process", state="failed")
+    assert isinstance(execution, FailedExecution)
     assert (execution.crashes, execution.task_data) == (3, {"a": 1})
     assert execution.error.endswith("by SIGKILL")
     # Once more where something else ran in the process that it killed first: then either may have done it.

@@ -145,14 +145,6 @@ def test_an_async_task_that_overruns_its_timeout_is_cancelled_and_fails(
     )
 
 
-def test_a_plain_task_that_overruns_is_named_and_completes(project: Project, start: Start) -> None:
-    project.client.schedule("slow-def", "f-1")
-    worker = start()
-    worker.wait_event("execution.overran", instance="f-1")
-    project.wait_gone("f-1")
-    assert len(worker.events("execution.overran")) == 1
-
-
 def test_a_retry_beyond_all_bounds_counts_as_no_handler_and_costs_no_poller(
     project: Project, start: Start
 ) -> None:
