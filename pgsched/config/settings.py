@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ByteSize,
     ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
+    TypeAdapter,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -41,6 +43,11 @@ LONGEST_SCHEMA_BYTES = 63
 LONGEST_ID_BYTES = 100
 """It is part of every `picked_by` and of every log line."""
 
+LEAST_MEMORY = 10_000_000
+"""Below this every poller would be replaced at once."""
+
+SIZE = TypeAdapter(ByteSize)
+
 LONGEST_SHOWN = 60
 """As much of a wrong value as a line of an error takes."""
 
@@ -54,6 +61,11 @@ def _duration(value: object) -> object:
         return parse_duration(value)  # type: ignore[arg-type]  # it refuses what isn't text
     except ValueError as error:
         raise ValueError(str(error).partition("; allowed:")[0]) from None
+
+
+def _size(value: object) -> object:
+    """Bytes: a number of them, or with a unit."""
+    return SIZE.validate_python(value) if isinstance(value, str) else value
 
 
 def _modules(value: object) -> object:
@@ -197,6 +209,20 @@ class WorkerSettings(Section):
     )
     max_crashes: int = _number(
         5, "workers that may die in a row of one execution before it counts as failed", most=1000
+    )
+    stall_timeout: Duration = _span(
+        timedelta(minutes=2), "a poller whose loop stands still for longer is replaced", most=DAY
+    )
+    max_executions_per_process: Annotated[int, Field(ge=1, le=10**9)] | None = _key(
+        None,
+        "executions after which a poller is replaced; null: never",
+        f"a whole number from 1 to {10**9}, or null",
+    )
+    max_memory_per_process: Annotated[int | None, BeforeValidator(_size)] = _key(
+        None,
+        "resident memory beyond which a poller is replaced; null: never",
+        "a size such as 512MB or 2GiB, at least 10MB; or null",
+        ge=LEAST_MEMORY,
     )
 
     @property

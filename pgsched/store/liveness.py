@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pgsched.domain.execution import TaskInstance
 from pgsched.store.operation import Operation, Query, array
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ def recover_crashed(
     """Make due again, with a crash more, what died of `cause` in processes of their own."""
     which = {"poller": poller, **_keys(crashed)}
     return _recovered((yield Query("recover_crashed", which | _terms(names, max_crashes, cause))))
+
+
+def names_of(poller: str, started: Sequence[int]) -> Operation[list[TaskInstance]]:
+    """Which executions a poller holds that have these `seq`."""
+    parameters = {"poller": poller, "started": array(str(seq) for seq in started)}
+    return [TaskInstance(*row) for row in (yield Query("names_of", parameters))]
 
 
 def release_of(names: Names, poller: str) -> Operation[int]:

@@ -34,5 +34,8 @@ def run_worker(settings: Settings, conninfo: str) -> int:
             heartbeat_timeout=worker.heartbeat_timeout,
             shutdown_timeout=worker.shutdown_timeout,
             max_crashes=worker.max_crashes,
+            stall_timeout=worker.stall_timeout,
+            max_executions_per_process=worker.max_executions_per_process,
+            max_memory_per_process=worker.max_memory_per_process,
         )
     )

@@ -59,6 +59,11 @@ class Board:
     def note(self, moment: Moment, at: float) -> None:
         self._moments[moment] = at
 
+    def stalled_s(self, now: float) -> float:
+        """For how long its loop has made no turn."""
+        turned = self._moments[Moment.TURNED]
+        return now - turned if turned > -math.inf else 0.0
+
     def last(self, moment: Moment) -> float:
         """When it was (monotonic); minus infinity for never."""
         return self._moments[moment]

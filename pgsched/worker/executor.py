@@ -35,8 +35,14 @@ if TYPE_CHECKING:
     from pgsched.worker.run import Runner
 
 
+CANCEL_GRACE_S = 1.0
+"""How long cancelled async tasks have for their `finally` clauses."""
+
+LOOP_BLOCKED_S = 5.0
+
+
 class _Started(NamedTuple):
-    """A run in a thread that may last `until` then (monotonic), and whether it has been told that it lasted longer."""
+    """A run that may last `until` then (monotonic), and whether it has been told that it lasted longer."""
 
     execution: Held
     until: float
@@ -161,13 +167,17 @@ class Executor:
         return stopped
 
     def newly_overdue(self) -> list[Held]:
-        """Sync executions that run longer than their task's timeout, each told once."""
+        """Executions that run longer than their task's timeout and haven't been stopped by it, each told once."""
         now = monotonic()
         found = [started for started in list(self._timed.values()) if started.until <= now]
         new = [started.execution for started in found if not started.is_told]
         for execution in new:
             self._timed[execution.key] = _Started(execution, now, is_told=True)
         return new
+
+    def newly_blocked(self) -> str | None:
+        """The name of the task that has held the event loop for seconds, told once each time."""
+        return self._loop.newly_blocked()
 
     @property
     def overdue(self) -> list[Held]:
@@ -311,6 +321,8 @@ class Executor:
         allowed = runner.task.timeout
         assert allowed is not None
         limit = asyncio.timeout(allowed.total_seconds())
+        until = monotonic() + allowed.total_seconds() + CANCEL_GRACE_S
+        self._timed[execution.key] = _Started(execution, until)
         try:
             async with limit:
                 await runner.call(execution.task_data, context)
@@ -318,6 +330,8 @@ class Executor:
             if limit.expired() and not error.args:
                 error.args = (_told_late(runner.task),)
             raise
+        finally:
+            self._timed.pop(execution.key, None)
         return SUCCEEDED
 
 
@@ -356,7 +370,26 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked_at: float | None = None
+        self._is_told_blocked = False
         self._tasks: dict[int, tuple[Held, asyncio.Task[Any]]] = {}
+
+    def newly_blocked(self) -> str | None:
+        """Asks the loop for a sign of life, and names the task that has kept it from answering for seconds."""
+        if self._loop is None or not self._tasks:
+            return None
+        if self._asked_at is None:
+            self._asked_at = monotonic()
+            self._loop.call_soon_threadsafe(self._answer)
+        elif monotonic() - self._asked_at > LOOP_BLOCKED_S and not self._is_told_blocked:
+            self._is_told_blocked = True
+            task = asyncio.current_task(self._loop)
+            return "unknown" if task is None else task.get_name()
+        return None
+
+    def _answer(self) -> None:
+        self._asked_at = None
+        self._is_told_blocked = False
 
     def call(self, function: Callable[[list[Held]], None], executions: list[Held]) -> None:
         """Have the loop call it; from any thread."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import signal
 from contextlib import suppress
 from enum import StrEnum
@@ -22,7 +21,15 @@ from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Event, Logger
 from pgsched.store.completing import Writer, complete
 from pgsched.store.listening import NO_PRIORITY, NOW, Hint
-from pgsched.store.liveness import BATCH, beat, recover_dead, recover_of, release_of, server_uptime
+from pgsched.store.liveness import (
+    BATCH,
+    beat,
+    names_of,
+    recover_dead,
+    recover_of,
+    release_of,
+    server_uptime,
+)
 from pgsched.store.picking import survey
 from pgsched.store.session import Session
 from pgsched.worker.board import Moment
@@ -30,6 +37,7 @@ from pgsched.worker.clock import monotonic
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import EXIT_OK, Signals
+from pgsched.worker.timer import Timer
 from pgsched.worker.wakeup import ALL_QUIET, HINT, drained, readable
 
 if TYPE_CHECKING:
@@ -48,6 +56,10 @@ LONGEST_SWEEP_S = 30.0
 
 PROBE_S = 60.0
 """How often a silent listening connection is asked whether it is still there."""
+
+STALL_CHECK_S = 5.0
+STALLED_S = 10.0
+"""A poller's loop makes a turn every few seconds, whatever there is to do."""
 
 DEAF_S = 0.005
 """After a notification the next ones are heard this much later, all at once: a flood of them must not keep the pollers
@@ -114,23 +126,6 @@ class Roster(NamedTuple):
         )
 
 
-class Timer:
-    """Comes round every so many seconds, the first time at once."""
-
-    def __init__(self, every_s: float) -> None:
-        self._every_s = every_s
-        self._next_at = 0.0
-
-    @property
-    def wait_s(self) -> float:
-        return max(0.0, self._next_at - monotonic())
-
-    def restart(self, wait_s: float | None = None) -> None:
-        """Round again, a little early at random: many workers do not move in step."""
-        wait_s = self._every_s * random.uniform(0.9, 1.0) if wait_s is None else wait_s
-        self._next_at = monotonic() + wait_s
-
-
 class Housekeeper:
     """The loop of one worker's housekeeper."""
 
@@ -163,6 +158,8 @@ class Housekeeper:
         self._beat = Timer(interval_s)
         self._sweep = Timer(min(interval_s, LONGEST_SWEEP_S))
         self._probe = Timer(PROBE_S)
+        self._stall_check = Timer(STALL_CHECK_S)
+        self._told_stalled: set[str] = set()
         self._look = Timer(plan.polling_interval.total_seconds())
         self._look.restart()
         self._deaf = Timer(DEAF_S)
@@ -197,7 +194,7 @@ class Housekeeper:
         if self._outage.is_on:
             return self._outage.wait_s
         waits = [self._beat.wait_s, self._sweep.wait_s, self._probe.wait_s]
-        waits.append(self._look.wait_s)
+        waits += [self._look.wait_s, self._stall_check.wait_s]
         if self._orders is None:
             waits.append(0.1)
         if self._deaf.wait_s:
@@ -235,6 +232,7 @@ class Housekeeper:
             self._when_due(self._beat, self._beat_for_living)
             self._when_due(self._sweep, self._recover_dead)
             self._when_due(self._look, self._look_for_all)
+            self._when_due(self._stall_check, self._name_stalled)
         except DatabaseUnavailable as error:
             self._close()
             self._outage.note_lost(error)
@@ -286,6 +284,20 @@ class Housekeeper:
             self._session.run(beat([member.identity for member in living]))
             for member in living:
                 self._boards[member.number].note(Moment.IN_TOUCH, beaten_at)
+
+    def _name_stalled(self) -> None:
+        """One of the tasks that a poller runs keeps it from moving: which ones they are only the table can tell."""
+        for identity, _, number in self._roster.members:
+            board = self._boards[number]
+            stalled_s = board.stalled_s(monotonic())
+            if stalled_s < STALLED_S:
+                self._told_stalled.discard(identity)
+            elif identity not in self._told_stalled:
+                self._told_stalled.add(identity)
+                running = self._session.run(names_of(identity, board.started))
+                names = [" ".join(each) for each in running]
+                facts = {"poller": identity, "stalled_s": round(stalled_s), "running": names}
+                self._log.warning(Event.POLLER_STALLED, **facts)
 
     def _looks_for(self, ended: Ended) -> Looks:
         """When to look for what an ended poller left."""

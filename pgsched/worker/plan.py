@@ -28,3 +28,6 @@ class Plan:
     heartbeat_timeout: timedelta
     shutdown_timeout: timedelta
     max_crashes: int
+    stall_timeout: timedelta
+    max_executions_per_process: int | None
+    max_memory_per_process: int | None

@@ -6,6 +6,7 @@ recovers: the housekeeper does, so that no task can keep it from doing so.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from enum import IntEnum
@@ -20,15 +21,24 @@ from pgsched.store.session import Session
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.completer import Completer
-from pgsched.worker.executor import Executor
+from pgsched.worker.executor import CANCEL_GRACE_S, Executor
 from pgsched.worker.frontier import Frontier
 from pgsched.worker.held import Holding
 from pgsched.worker.looks import Looks
 from pgsched.worker.nursery import Nursery
 from pgsched.worker.outage import Outage
-from pgsched.worker.process import AT_ONCE, DRAIN, EXIT_AT_ONCE, EXIT_OK, Signals
-from pgsched.worker.surroundings import in_touch_for_s, surroundings_of
+from pgsched.worker.process import (
+    AT_ONCE,
+    DRAIN,
+    EXIT_AT_ONCE,
+    EXIT_OK,
+    Signals,
+    resident_bytes,
+)
+from pgsched.worker.surroundings import surroundings_of
+from pgsched.worker.timer import Timer
 from pgsched.worker.wakeup import Bell, Wakeup, readable
+from pgsched.worker.watch import TouchWatch
 
 if TYPE_CHECKING:
     import socket
@@ -39,10 +49,7 @@ if TYPE_CHECKING:
     from pgsched.worker.plan import Plan
     from pgsched.worker.wills import Wills
 
-CANCEL_GRACE_S = 1.0
-"""How long cancelled async tasks have for their `finally` clauses."""
-
-OVERRUN_CHECK_S = 1.0
+HEALTH_CHECK_S = 1.0
 
 TURN_S = 5.0
 """The loop makes a turn at least this often, to show that it does."""
@@ -91,7 +98,9 @@ class Poller:
         self._takes_suspects = number == 0
         self._suspect: Held | None = None
         self._board.note(Moment.IN_TOUCH, monotonic())  # a pick is as good as a beat
-        self._is_told_out_of_touch = False
+        self._completed = 0
+        self._most_executions = plan.max_executions_per_process or math.inf
+        self._health_check = Timer(HEALTH_CHECK_S)
         self._plan = plan
         self._tasks = list(plan.tasks)
         self._identity = identity
@@ -131,12 +140,15 @@ class Poller:
 
     def run(self) -> int:
         """Run until drained or told to leave; answers the exit status."""
+        TouchWatch(self._plan, self._board, self._executor, self._log).start()
         while self._stage is not Stage.STOPPED:
             self._wait()
             self._take_finished()
             if not self._outage.wait_s:
                 self._talk()
-            self._mind_touch()
+            if not self._health_check.wait_s:
+                self._check_health()
+                self._health_check.restart()
             self._advance()
             self._board.note(Moment.TURNED, monotonic())
         self._session.close()
@@ -181,9 +193,7 @@ class Poller:
         if self._is_picking and not self._outage.is_on and self._holding.room > 0:
             waits.append(self._wakeup.wait_s)
         if self._holding:
-            waits.append(min(OVERRUN_CHECK_S, self._executor.overdue_in_s))
-            if not self._is_told_out_of_touch:
-                waits.append(in_touch_for_s(self._plan, self._board))
+            waits += [self._executor.overdue_in_s, self._health_check.wait_s]
         waits.append(TURN_S)
         if self._executor.is_held_back:
             waits.append(HELD_BACK_S)
@@ -210,28 +220,22 @@ class Poller:
         if self._executor.waited_s > LONGEST_WAITING_S and not self._outage.is_on:
             self._holding.note_stall()
             self._completer.release(self._executor.take_waiting())
+        self._completed += len(runs)
+        if self._completed >= self._most_executions:
+            self._recycle(f"it has run {self._completed} executions")
         for execution in self._executor.newly_overdue():
             self._log.warning(
                 Event.EXECUTION_OVERRAN, task=execution.task_name, instance=execution.task_instance
             )
             self._recycle("an execution overran")
 
-    def _mind_touch(self) -> None:
-        """Out of touch, what must never overlap is stopped: what of it doesn't stop ends with this process."""
-        if in_touch_for_s(self._plan, self._board) > 0:
-            self._is_told_out_of_touch = False
-            return
-        if not self._is_told_out_of_touch:
-            self._is_told_out_of_touch = True
-            self._log.warning(Event.POLLER_OUT_OF_TOUCH, held=len(self._holding))
-        if self._executor.stop_what_must_not_overlap() and self._is_too_late_to_stop:
-            self._stage = Stage.STOPPED
-
-    @property
-    def _is_too_late_to_stop(self) -> bool:
-        """Half of the time is over that was left until others may take the executions."""
-        left = (self._plan.heartbeat_timeout - self._plan.heartbeat_interval) / 4
-        return in_touch_for_s(self._plan, self._board) < -left.total_seconds()
+    def _check_health(self) -> None:
+        """What creeps up: memory, and a task that holds the event loop."""
+        if blocked := self._executor.newly_blocked():
+            self._log.warning(Event.LOOP_BLOCKED, task=blocked)
+        most = self._plan.max_memory_per_process
+        if most is not None and (resident := resident_bytes()) > most:
+            self._recycle(f"it holds {resident // 10**6} MB")
 
     def _talk(self) -> None:
         try:

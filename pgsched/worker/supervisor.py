@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from setproctitle import setproctitle
 
 from pgsched.log import Event, Logger
-from pgsched.worker.board import Board
+from pgsched.worker.board import Board, Moment
 from pgsched.worker.clock import monotonic
 from pgsched.worker.housekeeper import End, Ended, Housekeeper, Member, Roster
 from pgsched.worker.notify import notify
@@ -62,6 +62,8 @@ KILL_GRACE_S = 5.0
 """Beyond the shutdown timeout: a poller whose main thread still moves leaves by itself well before."""
 
 HOUSEKEEPER_GRACE_S = 7.0
+
+STALL_CHECK_S = 5.0
 REMEMBERED_ENDS = 100
 
 
@@ -147,6 +149,7 @@ class Supervisor:
             self._start_missing()
             self._wait()
             self._kill_late()
+            self._kill_stalled()
         self._end_housekeeper()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status
@@ -204,6 +207,7 @@ class Supervisor:
         assert self._orders is not None
         closing = (self._lifeline.writing, *self._orders)
         slot.board.clear()
+        slot.board.note(Moment.TURNED, monotonic())
         slot.note_start(fork(f"pgsched: poller {identity}", main, closing=closing))
         slot.identity = identity
         slot.is_ready = False
@@ -272,7 +276,7 @@ class Supervisor:
             notify(f"READY=1\nSTATUS={len(self._slots)} pollers, {len(self._plan.tasks)} tasks")
 
     def _wait_s(self) -> float:
-        waits = [self._kill_at - monotonic()]
+        waits = [self._kill_at - monotonic(), STALL_CHECK_S]
         if self._stage is Stage.RUNNING:
             children = (self._housekeeper, *self._slots)
             waits += [child.restart_at - monotonic() for child in children if child.pid is None]
@@ -364,6 +368,18 @@ class Supervisor:
                 self._killed.add(slot.pid)
                 os.kill(slot.pid, signal.SIGKILL)
                 self._log.error(Event.POLLER_KILLED, poller=slot.identity, pid=slot.pid)
+
+    def _kill_stalled(self) -> None:
+        """A poller whose loop stands still is of no use. What it ran is suspected, and runs alone the next time."""
+        longest_s = self._plan.stall_timeout.total_seconds()
+        for slot in self._slots:
+            if slot.pid is None or slot.board.stalled_s(monotonic()) < longest_s:
+                continue
+            self._log.error(
+                Event.POLLER_KILLED, poller=slot.identity, pid=slot.pid, reason="stalled"
+            )
+            slot.board.note(Moment.TURNED, monotonic())
+            os.kill(slot.pid, signal.SIGKILL)
 
     def _end_housekeeper(self) -> None:
         """Closing its orders ends it, once it has handed on what the pollers left."""

@@ -327,3 +327,47 @@ def isolated_sleep(data: float, context: ExecutionContext) -> None:
     note("started", context)
     time.sleep(data)
     note("ended", context)
+
+
+@one_time("watch-touch")
+def watch_touch(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    while not context.is_out_of_touch:
+        time.sleep(0.01)
+    note("out-of-touch", context)
+    while context.is_out_of_touch:
+        time.sleep(0.01)
+    note("in-touch", context)
+
+
+@one_time("never-overlaps", on_out_of_touch="stop")
+def never_overlaps(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    time.sleep(60)
+
+
+@one_time("never-overlaps-async", on_out_of_touch="stop")
+async def never_overlaps_async(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        note("stopped", context)
+
+
+@one_time("never-overlaps-stubborn", on_out_of_touch="stop")
+async def never_overlaps_stubborn(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            note("asked-to-stop", context)
+
+
+LEAKED: list[bytes] = []
+
+
+@one_time("leak")
+def leak(data: int) -> None:
+    LEAKED.append(b"\1" * data)
