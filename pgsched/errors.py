@@ -114,6 +114,17 @@ class ExecutionRunning(PgschedError):
         )
 
 
+class ExecutionLost(PgschedError):
+    """A run may not complete its execution any more: its worker was thought dead, and others have it now."""
+
+    def __init__(self, task_name: str, task_instance: str) -> None:
+        self.task_name = task_name
+        self.task_instance = task_instance
+        super().__init__(
+            f"task {task_name!r}, instance {task_instance!r} is no longer its worker's to complete: nothing was written"
+        )
+
+
 class ExecutionExists(PgschedError):
     """An execution of that task instance is already there."""
 

@@ -1,6 +1,6 @@
 """What is written for an outcome: the state machine of a running execution, on one screen.
 
-A run ends in one of five ways, each a value; `decide` chooses. It never writes anything and never reads a
+A run ends in one of six ways, each a value; `decide` chooses. It never writes anything and never reads a
 clock: the store carries completions out, fenced. There is no other way out of `running` but a recovery.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from pgsched.domain.failure import Failure, GiveUp, RetryAt, RetryIn
 from pgsched.domain.outcome import (
+    Committed,
     Crashed,
     Failed,
     Finished,
@@ -53,6 +54,12 @@ class MoveToFailed(NamedTuple):
     traceback: str
 
 
+class Written(NamedTuple):
+    """Nothing: the run has written its completion itself."""
+
+    execution: Held
+
+
 class Crash(NamedTuple):
     """It killed the process that ran it alone: a crash more, and due again or buried."""
 
@@ -66,7 +73,7 @@ class Release(NamedTuple):
     execution: Held
 
 
-Completion: TypeAlias = Delete | Reschedule | MoveToFailed | Crash | Release
+Completion: TypeAlias = Delete | Reschedule | MoveToFailed | Written | Crash | Release
 
 
 class Decided(NamedTuple):
@@ -82,6 +89,8 @@ def decide(finished: Finished, task: AnyTask, *, now: datetime, chance: float) -
     match finished.outcome:
         case Interrupted():
             return Decided(Release(execution))
+        case Committed():
+            return Decided(Written(execution))
         case Crashed(cause=cause):
             return Decided(Crash(execution, cause))
         case Succeeded():

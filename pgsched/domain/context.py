@@ -5,7 +5,7 @@ Holds no connection: what a task schedules is gathered here and written with its
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pgsched.domain.request import chosen_delay, new_execution
 
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from pgsched.domain.task import AnyTask
 
 
+class Transaction(Protocol):
+    """For `with` in a plain task and `async with` in an async one."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *error: object) -> bool | None: ...
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(self, *error: object) -> bool | None: ...
+
+
 class Surroundings(NamedTuple):
     """What a poller lends to the contexts of all its runs."""
 
@@ -24,18 +36,20 @@ class Surroundings(NamedTuple):
     is_shutting_down: Callable[[], bool]
     is_out_of_touch: Callable[[], bool]
     log: Callable[[Held], Any]
+    transaction: Callable[[ExecutionContext, Any], Transaction]
 
 
 class ExecutionContext:
     """One run of one execution, as its task sees it."""
 
-    __slots__ = ("_execution", "_log", "_surroundings", "followups")
+    __slots__ = ("_execution", "_log", "_surroundings", "followups", "is_complete")
 
     def __init__(self, execution: Held, surroundings: Surroundings) -> None:
         self._execution = execution
         self._surroundings = surroundings
         self._log: Any = None
         self.followups: list[NewExecution] = []
+        self.is_complete = False
 
     @property
     def task_name(self) -> str:
@@ -96,6 +110,27 @@ class ExecutionContext:
             self._log = self._surroundings.log(self._execution)
         return self._log
 
+    @property
+    def execution(self) -> Held:
+        """What is run, as the worker holds it."""
+        return self._execution
+
+    def transaction(self, connection: Any = None) -> Transaction:
+        """A transaction in which the task does its own SQL and completes: both or neither, exactly once.
+
+        Answers a psycopg connection to the worker's database, a new one or the `connection` given (which must be in
+        no transaction). When the block ends the execution is completed in it, with all that was scheduled through
+        this context, and it is committed; when the block raises, it is rolled back and the run fails. The execution
+        is over then, whatever the task does afterwards. Raises, at the end of the block: ExecutionLost where others
+        have the execution by now (nothing was written).
+        """
+        self._refuse_when_complete()
+        return self._surroundings.transaction(self, connection)
+
+    def _refuse_when_complete(self) -> None:
+        if self.is_complete:
+            raise RuntimeError("the execution is complete: its transaction has been committed")
+
     def schedule(
         self,
         task: str | AnyTask,
@@ -111,6 +146,7 @@ class ExecutionContext:
         An instance that is already there is left as it is. `in_` counts from this call, by the database's clock.
         Raises: InvalidData (a ValueError) for bad names, data or times.
         """
+        self._refuse_when_complete()
         delay = chosen_delay(at, in_)
         when = at if delay is None else self._surroundings.now() + delay
         self.followups.append(new_execution(task, instance, data, at=when, priority=priority))

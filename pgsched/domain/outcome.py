@@ -51,6 +51,12 @@ class Told(Exception):
         return error if isinstance(error, cls) else cls(error_line(error))
 
 
+class Committed(NamedTuple):
+    """The run has completed its execution itself, in a transaction. What it raised after that changes nothing."""
+
+    error: BaseException | None = None
+
+
 class Crashed(NamedTuple):
     """The process that ran it alone died, of a signal or with an exit status."""
 
@@ -61,7 +67,7 @@ class Interrupted(NamedTuple):
     """The worker stopped it: it did not fail, and no retry is used."""
 
 
-Outcome: TypeAlias = Succeeded | Failed | Crashed | Interrupted
+Outcome: TypeAlias = Succeeded | Failed | Committed | Crashed | Interrupted
 
 
 class Finished(NamedTuple):

@@ -78,6 +78,25 @@ def connect_worker(
         return connection
 
 
+TASK = {"target_session_attrs": "read-write"}
+
+
+def connect_task(conninfo: str, *, name: str) -> psycopg.Connection[Any]:
+    """A connection for a task's own statements: to a server that takes writes, with the user's settings and no others.
+
+    Raises: DatabaseUnavailable.
+    """
+    with translated():
+        return psycopg.connect(_with_defaults(_completed(conninfo, name), TASK), autocommit=True)
+
+
+async def connect_task_async(conninfo: str, *, name: str) -> psycopg.AsyncConnection[Any]:
+    """As `connect_task`, for asyncio."""
+    completed = _with_defaults(_completed(conninfo, name), TASK)
+    with translated():
+        return await psycopg.AsyncConnection.connect(completed, autocommit=True)
+
+
 @contextmanager
 def connection(conninfo: str) -> Generator[psycopg.Connection[Any]]:
     """A connection for one errand. Raises: DatabaseUnavailable."""

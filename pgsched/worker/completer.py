@@ -18,9 +18,10 @@ from pgsched.domain.completion import (
     MoveToFailed,
     Release,
     Reschedule,
+    Written,
     decide,
 )
-from pgsched.domain.outcome import SUCCEEDED, Failed, Finished, Interrupted, error_line
+from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished, Interrupted, error_line
 from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, complete, complete_in_place, found_in_place, is_plain
@@ -69,7 +70,12 @@ class Completer:
 
     def add(self, runs: Iterable[Run]) -> None:
         for run in runs:
-            (self._plain if is_plain(run.decided.completion) else self._others).append(run)
+            if is_plain(run.decided.completion):
+                self._plain.append(run)
+            elif isinstance(run.decided.completion, Written):
+                self._note(run, Receipt.CHANGED)
+            else:
+                self._others.append(run)
 
     def release(self, executions: Iterable[Held]) -> None:
         """Hand back executions that never started."""
@@ -198,6 +204,8 @@ class Completer:
         if isinstance(finished.outcome, Failed):
             failed = finished.outcome
             facts |= {"error": error_line(failed.error), "exception": failed.traceback}
+        if isinstance(finished.outcome, Committed) and finished.outcome.error is not None:
+            facts["error_after_commit"] = error_line(finished.outcome.error)
         match decided.completion:
             case MoveToFailed():
                 self._log.error(Event.EXECUTION_EXHAUSTED, **facts)

@@ -21,7 +21,7 @@ from pgsched.domain.context import ExecutionContext
 from pgsched.domain.outcome import SUCCEEDED, Crashed, Failed, Finished, Interrupted
 from pgsched.worker.clock import monotonic
 from pgsched.worker.nursery import Died, Stopped
-from pgsched.worker.run import Run, failed_of, run_here, runners_of
+from pgsched.worker.run import Run, failed_of, finished_of, run_here, runners_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -311,9 +311,7 @@ class Executor:
             outcome = Interrupted() if is_ours else failed_of(error)
         except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
             outcome = failed_of(error)
-        return Finished(
-            execution, outcome, started_at, monotonic() - started_at, tuple(context.followups)
-        )
+        return finished_of(context, outcome, started_at)
 
     async def _run_limited(
         self, runner: Runner, execution: Held, context: ExecutionContext

@@ -123,7 +123,7 @@ class Poller:
         self._finished = Bell()
         self._executor = Executor(
             plan.tasks,
-            surroundings_of(plan, self._board, self._clock),
+            surroundings_of(plan, self._board, self._clock, poller=identity),
             board=self._board,
             nursery=Nursery(shared.nursery, self._clock, identity),
             concurrency=plan.concurrency,

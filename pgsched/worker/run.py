@@ -7,7 +7,7 @@ import inspect
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgsched.domain.outcome import SUCCEEDED, Failed, Finished, storable
+from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished, storable
 from pgsched.domain.task import caller_of
 from pgsched.worker.clock import monotonic
 
@@ -60,9 +60,15 @@ def run_here(runner: Runner, execution: Held, context: ExecutionContext) -> Fini
         outcome = SUCCEEDED
     except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
         outcome = failed_of(error)
-    return Finished(
-        execution, outcome, started_at, monotonic() - started_at, tuple(context.followups)
-    )
+    return finished_of(context, outcome, started_at)
+
+
+def finished_of(context: ExecutionContext, outcome: Outcome, started_at: float) -> Finished:
+    """A run that ended now. One that has completed its execution itself has nothing left to be written."""
+    if context.is_complete:
+        outcome = Committed(outcome.error if isinstance(outcome, Failed) else None)
+    duration_s = monotonic() - started_at
+    return Finished(context.execution, outcome, started_at, duration_s, tuple(context.followups))
 
 
 def failed_of(error: BaseException) -> Failed:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.domain.completion import decide
 from pgsched.domain.context import ExecutionContext
-from pgsched.domain.outcome import Failed, Told
+from pgsched.domain.outcome import Committed, Failed, Told
 from pgsched.worker.process import EXIT_OK
 from pgsched.worker.run import Run, run_here, runners_of
 from pgsched.worker.surroundings import surroundings_of
@@ -59,7 +59,9 @@ def run_errand(plan: Plan, board: Board, end: int, *, supervisor: int) -> int:
 def _run(plan: Plan, board: Board, errand: Errand) -> Run:
     execution = errand.execution
     runner = runners_of({execution.task_name: plan.tasks[execution.task_name]})[execution.task_name]
-    context = ExecutionContext(execution, surroundings_of(plan, board, errand.clock))
+    context = ExecutionContext(
+        execution, surroundings_of(plan, board, errand.clock, poller=errand.poller)
+    )
     finished = run_here(runner, execution, context)
     now, chance = errand.clock.now(), random.random()
     return Run(finished, decide(finished, runner.task, now=now, chance=chance))
@@ -71,6 +73,8 @@ def _told(run: Run) -> Run:
     if isinstance(finished.outcome, Failed):
         outcome = finished.outcome
         finished = finished._replace(outcome=Failed(Told.of(outcome.error), outcome.traceback))
+    if isinstance(finished.outcome, Committed) and finished.outcome.error is not None:
+        finished = finished._replace(outcome=Committed(Told.of(finished.outcome.error)))
     if decided.broken is not None:
         decided = decided._replace(broken=Told.of(decided.broken))
     return run._replace(finished=finished, decided=decided)

@@ -24,10 +24,17 @@ class Parcel:
     weight: int
 
 
+def no_transaction(_context: ExecutionContext, _connection: object) -> Any:
+    raise NotImplementedError
+
+
 def context() -> ExecutionContext:
     held = Held("t", "a", None, NOW, 7, None, 2, 1, None, NOW)
     return ExecutionContext(
-        held, Surroundings(lambda: NOW, lambda: False, lambda: True, lambda held: held.task_name)
+        held,
+        Surroundings(
+            lambda: NOW, lambda: False, lambda: True, lambda held: held.task_name, no_transaction
+        ),
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import pathlib
 import signal
 import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+import psycopg
 
 from pgsched import (
     Every,
@@ -371,3 +374,52 @@ LEAKED: list[bytes] = []
 @one_time("leak")
 def leak(data: int) -> None:
     LEAKED.append(b"\1" * data)
+
+
+class Wrong(Exception):
+    pass
+
+
+@one_time("exactly-once", on_failure=MaxRetries(0))
+def exactly_once(data: str, context: ExecutionContext) -> None:
+    note("started", context)
+    context.schedule("run", f"after-{context.task_instance}")
+    with context.transaction() as connection:
+        connection.execute("insert into effects values (%s)", [context.task_instance])
+        if data == "raise":
+            raise Wrong
+        if data == "wait":
+            note("waiting", context)
+            while not pathlib.Path(os.environ["DIARY"] + ".go").exists():
+                time.sleep(0.01)
+    if data == "raise after":
+        raise Wrong
+    if data == "schedule after":
+        context.schedule("run", "too-late")
+    note("ended", context)
+
+
+@one_time("exactly-once-async")
+async def exactly_once_async(data: str, context: ExecutionContext) -> None:
+    async with context.transaction() as connection:
+        await connection.execute("insert into effects values (%s)", [context.task_instance])
+
+
+@one_time("exactly-once-isolated", isolation="process")
+def exactly_once_isolated(data: str, context: ExecutionContext) -> None:
+    with context.transaction() as connection:
+        connection.execute("insert into effects values (%s)", [context.task_instance])
+
+
+@one_time("exactly-once-given")
+def exactly_once_given(data: str, context: ExecutionContext) -> None:
+    with psycopg.connect(data) as connection, context.transaction(connection):
+        connection.execute("insert into effects values (%s)", [context.task_instance])
+
+
+@recurring("exactly-once-recurring", schedule=Every(milliseconds=200))
+def exactly_once_recurring(data: None, context: ExecutionContext) -> None:
+    if context.consecutive_failures or not pathlib.Path(os.environ["DIARY"] + ".recur").exists():
+        return
+    with context.transaction() as connection:
+        connection.execute("insert into effects values (%s)", [context.fencing_token])
