@@ -226,7 +226,7 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
     assert refused("worker:\n  id: a\n  proceses: 3\n", config) == (
         "prod.yaml, line 3: worker.proceses: unknown key — did you mean 'processes'? (allowed: id, processes, "
         "concurrency, batch_size, polling_interval, heartbeat_timeout, heartbeat_interval, shutdown_timeout, "
-        "max_crashes)"
+        "max_crashes, stall_timeout, max_executions_per_process, max_memory_per_process)"
     )
     assert refused("workr:\n  id: a\n", config) == (
         "prod.yaml, line 1: workr: unknown section — did you mean 'worker'? "
@@ -339,6 +339,9 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "WORKER__HEARTBEAT_INTERVAL": "20s",
         "WORKER__SHUTDOWN_TIMEOUT": "2s",
         "WORKER__MAX_CRASHES": "6",
+        "WORKER__STALL_TIMEOUT": "3m",
+        "WORKER__MAX_EXECUTIONS_PER_PROCESS": "1000",
+        "WORKER__MAX_MEMORY_PER_PROCESS": "512MB",
         "LOGGING__FORMAT": "json",
         "LOGGING__LEVEL": "WARNING",
     }
@@ -359,6 +362,9 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "heartbeat_interval": "20s",
             "shutdown_timeout": "2s",
             "max_crashes": 6,
+            "stall_timeout": "3m",
+            "max_executions_per_process": 1000,
+            "max_memory_per_process": 512_000_000,
         },
         "logging": {"format": "json", "level": "warning"},
     }

@@ -90,7 +90,7 @@ def _value(section: str, key: str, text: str) -> object:
     field = _fields(section).get(key)
     if field is None:
         return text
-    if field.annotation is int and re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+    if field.annotation in {int, int | None} and re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         return int(text)
     if get_origin(field.annotation) is tuple:
         return _list(text)

@@ -213,10 +213,12 @@ class WorkerSettings(Section):
     stall_timeout: Duration = _span(
         timedelta(minutes=2), "a poller whose loop stands still for longer is replaced", most=DAY
     )
-    max_executions_per_process: Annotated[int, Field(ge=1, le=10**9)] | None = _key(
+    max_executions_per_process: int | None = _key(
         None,
         "executions after which a poller is replaced; null: never",
         f"a whole number from 1 to {10**9}, or null",
+        ge=1,
+        le=10**9,
     )
     max_memory_per_process: Annotated[int | None, BeforeValidator(_size)] = _key(
         None,

@@ -12,6 +12,7 @@ from pgsched.domain.request import chosen_delay, new_execution
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
+    from types import TracebackType
 
     from pgsched.domain.execution import Held, NewExecution
     from pgsched.domain.task import AnyTask
@@ -22,11 +23,21 @@ class Transaction(Protocol):
 
     def __enter__(self) -> Any: ...
 
-    def __exit__(self, *error: object) -> bool | None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None: ...
 
     async def __aenter__(self) -> Any: ...
 
-    async def __aexit__(self, *error: object) -> bool | None: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None: ...
 
 
 class Surroundings(NamedTuple):

@@ -19,6 +19,7 @@ from pgsched.store.operation import run, run_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
+    from types import TracebackType
 
     import psycopg
 
@@ -100,13 +101,23 @@ class CompletingTransaction:
     def __enter__(self) -> psycopg.Connection[Any]:
         return self._stack.enter_context(completing(self._of, self._given))
 
-    def __exit__(self, *error: object) -> bool | None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> psycopg.AsyncConnection[Any]:
         return await self._async_stack.enter_async_context(completing_async(self._of, self._given))
 
-    async def __aexit__(self, *error: object) -> bool | None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
         return await self._async_stack.__aexit__(kind, error, trace)
 
 
