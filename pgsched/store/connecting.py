@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,11 +17,19 @@ from psycopg import errors
 from pgsched.errors import ConfigError, DatabaseUnavailable, InvalidData, SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
     from datetime import timedelta
 
 CONNECT_TIMEOUT_S = 5
 """libpq's is "wait for ever"; a person or a supervisor waits for this."""
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+TASK = {"target_session_attrs": "read-write"}
+"""With several hosts in the DSN libpq looks for the one that is primary now, after a failover too."""
+
+WORKER = {**TASK, "connect_timeout": 3}
+"""A worker tries again and again: what was lost on its way must not be waited for."""
 
 STALE_SOCKET = {
     "keepalives_idle": 15,
@@ -63,13 +72,10 @@ def connect_worker(
 ) -> psycopg.Connection[Any]:
     """A worker's connection: to a server that takes writes, and with a limit on every statement.
 
-    With several hosts in the DSN libpq looks for the one that is primary now, after a failover too.
     Raises: DatabaseUnavailable.
     """
     with translated():
-        completed = _with_defaults(
-            _completed(conninfo, name), {"target_session_attrs": "read-write"}
-        )
+        completed = _completed(conninfo, name, WORKER)
         connection = psycopg.connect(completed, autocommit=True)
         timeout_ms = round(statement_timeout.total_seconds() * 1000)
         settings = {**SETTINGS, "statement_timeout": str(timeout_ms), **PINNED_PLANS}
@@ -78,22 +84,19 @@ def connect_worker(
         return connection
 
 
-TASK = {"target_session_attrs": "read-write"}
-
-
 def connect_task(conninfo: str, *, name: str) -> psycopg.Connection[Any]:
     """A connection for a task's own statements: to a server that takes writes, with the user's settings and no others.
 
     Raises: DatabaseUnavailable.
     """
     with translated():
-        return psycopg.connect(_with_defaults(_completed(conninfo, name), TASK), autocommit=True)
+        return psycopg.connect(_completed(conninfo, name, TASK), autocommit=True)
 
 
 async def connect_task_async(conninfo: str, *, name: str) -> psycopg.AsyncConnection[Any]:
     """As `connect_task`, for asyncio."""
-    completed = _with_defaults(_completed(conninfo, name), TASK)
     with translated():
+        completed = _completed(conninfo, name, TASK)
         return await psycopg.AsyncConnection.connect(completed, autocommit=True)
 
 
@@ -154,13 +157,14 @@ def translation(error: psycopg.Error) -> Exception:
             return error
 
 
-def _completed(conninfo: str, name: str) -> str:
-    """The conninfo with our defaults. Raises: ConfigError where it can't be read."""
-    defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": name, **STALE_SOCKET}
-    return _with_defaults(conninfo, defaults)
-
-
-def _with_defaults(conninfo: str, defaults: dict[str, Any]) -> str:
+def _completed(conninfo: str, name: str, more: Mapping[str, Any] = EMPTY) -> str:
+    """The conninfo with our defaults where it says nothing. Raises: ConfigError where it can't be read."""
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": name,
+        **STALE_SOCKET,
+    }
+    defaults.update(more)
     try:
         given = conninfo_.conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError:

@@ -13,6 +13,7 @@ from pgsched.store.connecting import translated
 if TYPE_CHECKING:
     import psycopg
 
+    from pgsched.store.session import Watching
     from pgsched.store.statement import Names
 
 
@@ -51,9 +52,10 @@ NOW = Hint(0.0)
 class Listener:
     """A connection that listens; `fileno` is readable when there is something to `hear`."""
 
-    def __init__(self, connection: psycopg.Connection[Any], names: Names) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], names: Names, guard: Watching) -> None:
         self._connection = connection
-        with translated():
+        self._guard = guard
+        with translated(), guard.watching(connection):
             connection.execute(sql.SQL("listen {}").format(sql.Identifier(names.channel)))
 
     def fileno(self) -> int:
@@ -70,7 +72,7 @@ class Listener:
 
     def probe(self) -> None:
         """Ask the server anything: a half-open connection stays silent for ever. Raises: DatabaseUnavailable."""
-        with translated():
+        with translated(), self._guard.watching(self._connection):
             self._connection.execute("select 1")
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import psycopg
 
@@ -20,14 +20,21 @@ from pgsched.store.operation import Operation, drive, run_together
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from contextlib import AbstractContextManager
 
     from pgsched.store.operation import Query, Row
     from pgsched.store.statement import Names
 
 T = TypeVar("T")
 
-STATEMENT_TIMEOUT = timedelta(seconds=30)
+STATEMENT_TIMEOUT = timedelta(seconds=10)
 """Every statement of a worker takes milliseconds; one that takes longer than this waits for somebody's lock."""
+
+
+class Watching(Protocol):
+    """Bounds what a call to the database takes where the server doesn't."""
+
+    def watching(self, connection: psycopg.Connection[Any]) -> AbstractContextManager[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +44,19 @@ class Database:
     conninfo: str
     names: Names
 
-    def listen(self, name: str) -> Listener:
+    def listen(self, name: str, guard: Watching) -> Listener:
         """A connection that hears notifications. Raises: DatabaseUnavailable."""
         connection = connect_worker(self.conninfo, name=name, statement_timeout=STATEMENT_TIMEOUT)
-        return Listener(connection, self.names)
+        return Listener(connection, self.names, guard)
 
 
 class Session:
     """Runs operations on a connection of its own, named `name` in pg_stat_activity."""
 
-    def __init__(self, database: Database, name: str) -> None:
+    def __init__(self, database: Database, name: str, guard: Watching) -> None:
         self._database = database
         self._name = name
+        self._guard = guard
         self._connection: psycopg.Connection[Any] | None = None
 
     @property
@@ -73,7 +81,7 @@ class Session:
                 self._database.conninfo, name=self._name, statement_timeout=STATEMENT_TIMEOUT
             )
         try:
-            with translated():
+            with translated(), self._guard.watching(self._connection):
                 yield self._connection
         except DatabaseUnavailable:
             self.close()

@@ -34,6 +34,7 @@ from pgsched.store.picking import survey
 from pgsched.store.session import Session
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import monotonic
+from pgsched.worker.guard import Guard
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import EXIT_OK, Signals
@@ -151,7 +152,8 @@ class Housekeeper:
         # It ends when its supervisor says so, after the last poller: a signal to the whole group must not end it.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
         self._signals = Signals((), ignored=ignored)
-        self._session = Session(plan.database, f"pgsched {plan.worker_id}/housekeeper")
+        self._guard = Guard()
+        self._session = Session(plan.database, f"pgsched {plan.worker_id}/housekeeper", self._guard)
         self._listener: Listener | None = None
         self._outage = Outage(self._log)
         interval_s = plan.heartbeat_interval.total_seconds()
@@ -251,7 +253,9 @@ class Housekeeper:
 
     def _hear(self) -> None:
         if self._listener is None:
-            self._listener = self._plan.database.listen(f"pgsched {self._plan.worker_id}/listener")
+            self._listener = self._plan.database.listen(
+                f"pgsched {self._plan.worker_id}/listener", self._guard
+            )
             self._probe.restart()
             self._beat.restart(0.0)
             self._wake_pollers([NOW])  # what was notified before is lost

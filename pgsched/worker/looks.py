@@ -9,8 +9,8 @@ import math
 
 from pgsched.worker.clock import monotonic
 
-LOOKS_S = (0.0, 0.2, 0.8, 4.0, 30.0)
-"""Pauses before each look. Thirty seconds is the statement timeout: nothing can come later."""
+LOOKS_S = (0.0, 0.2, 0.8, 4.0, 10.0)
+"""Pauses before each look, longer in all than the statement timeout: nothing can come later."""
 
 
 class Looks:

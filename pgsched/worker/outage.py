@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pgsched.log import Logger
 
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 1.0
 """A worker is back to work this long after the database is, at worst."""
 
 

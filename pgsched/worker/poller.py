@@ -23,6 +23,7 @@ from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.completer import Completer
 from pgsched.worker.executor import CANCEL_GRACE_S, Executor
 from pgsched.worker.frontier import Frontier
+from pgsched.worker.guard import Guard
 from pgsched.worker.held import Holding
 from pgsched.worker.looks import Looks
 from pgsched.worker.nursery import Nursery
@@ -114,7 +115,7 @@ class Poller:
         self._stage_ends_at = float("inf")
         self._status = EXIT_OK
         self._clock = Clock()
-        self._session = Session(plan.database, f"pgsched {identity}")
+        self._session = Session(plan.database, f"pgsched {identity}", Guard())
         self._outage = Outage(self._log)
         self._strays = Looks()
         self._wakeup = Wakeup(self._clock, polling_interval_s=plan.polling_interval.total_seconds())

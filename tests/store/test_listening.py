@@ -9,6 +9,7 @@ import pytest
 
 from pgsched.store.connecting import connect
 from pgsched.store.listening import ANY_LEVEL, MOST_LEVELS, NO_PRIORITY, NOW, Hint, Listener
+from pgsched.worker.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def listener(store: Store) -> Generator[Listener]:
-    listener = Listener(connect(store.conninfo), store.names)
+    listener = Listener(connect(store.conninfo), store.names, Guard())
     yield listener
     listener.close()
 

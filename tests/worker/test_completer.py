@@ -19,6 +19,7 @@ from pgsched.store.session import Database, Session
 from pgsched.store.statement import Names
 from pgsched.worker.clock import Clock
 from pgsched.worker.completer import Completer
+from pgsched.worker.guard import Guard
 from pgsched.worker.run import Run
 from tests.store.acting import Store
 
@@ -42,7 +43,7 @@ def nothing() -> None: ...
 def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_rest_when_it_is_written(
     database: str,
 ) -> None:
-    session = Session(Database(database, Names()), "test")
+    session = Session(Database(database, Names()), "test", Guard())
     with capture_logs() as told, closing(session), Store(database) as store:
         store.schedule("plain", "with-followup")
         plain, other = sorted(store.pick(), key=lambda held: held.task_instance)
