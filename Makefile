@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-peers plots test-matrix clean
+.PHONY: help demo test check format docs bench bench-peers chaos plots test-matrix clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ bench: $(READY) ## drain rate and lateness beside the bare SQL loop
 
 bench-peers: $(READY) ## pgsched beside its peers, each installed in an environment of its own
 	$(BIN)/python -m bench.peers
+
+chaos: $(READY) ## workers under faults (killed, stopped, cut off, the server restarted), and a checker
+	$(BIN)/python -m chaos $(CHAOS)
 
 plots: $(READY) ## the picture of docs/performance.md, from bench/reference
 	$(BIN)/python -m pip install --quiet --group plots

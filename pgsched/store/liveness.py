@@ -9,7 +9,7 @@ from pgsched.store.operation import Operation, Query, array
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from pgsched.domain.execution import RunKey
     from pgsched.store.operation import Row
@@ -37,24 +37,37 @@ class Recovered(NamedTuple):
     is_buried: bool
 
 
-def beat(pollers: Sequence[str]) -> Operation[int]:
-    """Refresh the heartbeat of everything that these pollers hold; answers how many executions that is."""
-    beaten: int
-    [(beaten,)] = yield Query("beat", {"pollers": list(pollers)})
-    return beaten
+class Beat(NamedTuple):
+    """How many executions were beaten for, and when that was by the database's clock."""
+
+    executions: int
+    at: datetime
+
+
+def beat(pollers: Sequence[str]) -> Operation[Beat]:
+    """Refresh the heartbeat of everything that these pollers hold."""
+    [row] = yield Query("beat", {"pollers": list(pollers)})
+    return Beat(*row)
 
 
 def recover_dead(
-    names: Names, tasks: Sequence[str], *, timeout: timedelta, max_crashes: int
+    names: Names,
+    tasks: Sequence[str],
+    *,
+    timeout: timedelta,
+    max_crashes: int,
+    expected_now: datetime | None = None,
 ) -> Operation[list[Recovered]]:
     """Make due again what a poller picked and no longer beats for.
 
     Dead means: a heartbeat older than `timeout`, or as far in the future, by the database's clock. What died as the
     only one of its worker has a crash more, so that a task which kills its process can't loop for ever; of several each
-    is suspected. At most BATCH, those silent for longest first.
+    is suspected. At most BATCH, those silent for longest first. Nobody is dead where the database's clock has jumped
+    away from `expected_now`, by more than a quarter of the timeout: then all look so.
     Source: db-scheduler's dead executions; the bound on the future, crashes and suspicions are ours.
     """
     which = {"tasks": list(tasks), "timeout": timeout, "most_suspicions": SUSPECTED_TWICE - 1}
+    which["expected_now"] = expected_now
     return _recovered((yield Query("recover_dead", which | _terms(names, max_crashes))))
 
 

@@ -33,7 +33,7 @@ from pgsched.store.liveness import (
 from pgsched.store.picking import survey
 from pgsched.store.session import Session
 from pgsched.worker.board import Moment
-from pgsched.worker.clock import monotonic
+from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.guard import Guard
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.outage import Outage
@@ -43,7 +43,7 @@ from pgsched.worker.wakeup import ALL_QUIET, HINT, drained, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from pgsched.store.listening import Listener
     from pgsched.store.liveness import Recovered
@@ -166,6 +166,8 @@ class Housekeeper:
         self._look.restart()
         self._deaf = Timer(DEAF_S)
         self._has_seen_server = False
+        self._clock = Clock()
+        self._has_clock = False
         self._gives_up_at = float("inf")
 
     def run(self) -> int:
@@ -230,6 +232,8 @@ class Housekeeper:
     def _talk(self) -> None:
         try:
             self._hear()
+            if self._outage.note_answered():
+                self._settle()
             self._hand_on()
             self._when_due(self._beat, self._beat_for_living)
             self._when_due(self._sweep, self._recover_dead)
@@ -238,11 +242,6 @@ class Housekeeper:
         except DatabaseUnavailable as error:
             self._close()
             self._outage.note_lost(error)
-        else:
-            lost_s = self._outage.note_answered()
-            if lost_s:
-                # Everybody was silent for as long: who is alive shows after one interval of beats at the latest.
-                self._sweep.restart(max(SETTLING_S, self._plan.heartbeat_interval.total_seconds()))
 
     def _when_due(self, timer: Timer, work: Callable[[], None]) -> None:
         if not timer.wait_s:
@@ -283,11 +282,23 @@ class Housekeeper:
         return [member for member in self._roster.members if is_moving(member.pid)]
 
     def _beat_for_living(self) -> None:
-        if living := self._living():
-            beaten_at = monotonic()
-            self._session.run(beat([member.identity for member in living]))
-            for member in living:
-                self._boards[member.number].note(Moment.IN_TOUCH, beaten_at)
+        living = self._living()
+        beaten_at = monotonic()
+        beaten = self._session.run(beat([member.identity for member in living]))
+        for member in living:
+            self._boards[member.number].note(Moment.IN_TOUCH, beaten_at)
+        if self._has_clock and self._has_jumped(beaten.at):
+            self._log.warning(Event.CLOCK_JUMPED, database_now=str(beaten.at))
+            self._settle()
+        self._has_clock = True
+        self._clock.observe(beaten.at, beaten_at)
+
+    def _has_jumped(self, database_now: datetime) -> bool:
+        return abs(database_now - self._clock.now()) > self._plan.heartbeat_timeout / 4
+
+    def _settle(self) -> None:
+        """Everybody looks silent for as long: who is alive shows after one interval of beats at the latest."""
+        self._sweep.restart(max(SETTLING_S, self._plan.heartbeat_interval.total_seconds()))
 
     def _name_stalled(self) -> None:
         """One of the tasks that a poller runs keeps it from moving: which ones they are only the table can tell."""
@@ -377,6 +388,7 @@ class Housekeeper:
                     list(self._plan.tasks),
                     timeout=timeout,
                     max_crashes=self._plan.max_crashes,
+                    expected_now=self._clock.now() if self._has_clock else None,
                 )
             )
             self._log_recovered(found, reason="heartbeat stopped")

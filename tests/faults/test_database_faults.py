@@ -36,9 +36,7 @@ def busy(project: Project, worker: Worker, *, spans: float = 1.5) -> Generator[N
     wait_until(lambda: project.diary("ran", "afterwards"), describe="work to go on")
     assert time.monotonic() - healed_at < HEALED_S
     for instance in [f"plain-{n}" for n in range(3)] + [f"async-{n}" for n in range(3)]:
-        wait_until(
-            lambda name=instance: is_gone(project, name), describe=f"{instance} to be written"
-        )
+        wait_until(partial(is_gone, project, instance), describe=f"{instance} to be written")
         assert len(project.diary("started", instance)) == 1, instance
         assert len(project.diary("ended", instance)) == 1, instance
     assert not worker.events("poller.died")

@@ -81,13 +81,23 @@ class Store:
         return completing.found_in_place(batches, answers, len(batch))
 
     def beat(self, *pollers: str) -> int:
-        return self.run(liveness.beat(pollers))
+        return self.run(liveness.beat(pollers)).executions
 
     def recover_dead(
-        self, *, max_crashes: int = 5, tasks: Sequence[str] = ("t",)
+        self,
+        *,
+        max_crashes: int = 5,
+        tasks: Sequence[str] = ("t",),
+        expected_now: datetime | None = None,
     ) -> list[Recovered]:
         return self.run(
-            liveness.recover_dead(self.names, tasks, timeout=HOUR, max_crashes=max_crashes)
+            liveness.recover_dead(
+                self.names,
+                tasks,
+                timeout=HOUR,
+                max_crashes=max_crashes,
+                expected_now=expected_now,
+            )
         )
 
     def recover_of(

@@ -120,3 +120,43 @@ def test_of_two_recoveries_in_the_same_moment_one_counts(store: Store, database:
         locking.rollback()
         assert len(store.recover_dead()) == 1
         assert other.recover_dead() == []
+
+
+def test_of_several_that_died_with_their_worker_none_is_charged_and_each_is_suspected(
+    store: Store,
+) -> None:
+    store.schedule("a", "b")
+    store.pick("w/0-1", limit=1)
+    store.pick("w/1-2", limit=1)
+    for instance in ("a", "b"):
+        store.age_heartbeat(instance, HOUR + timedelta(minutes=1))
+    assert {each.crashes for each in store.recover_dead()} == {0}
+    assert [(row["crashes"], row["suspicions"]) for row in store.rows()] == [(0, 1), (0, 1)]
+
+
+def test_what_died_beside_others_of_another_worker_is_charged(store: Store) -> None:
+    store.schedule("a", "b")
+    store.pick("w/0-1", limit=1)
+    store.pick("v/0-2", limit=1)
+    for instance in ("a", "b"):
+        store.age_heartbeat(instance, HOUR + timedelta(minutes=1))
+    assert {each.crashes for each in store.recover_dead()} == {1}
+
+
+def test_of_what_a_dead_poller_held_only_what_had_started_is_touched(store: Store) -> None:
+    store.schedule("a", "b", "c")
+    started = [held.seq for held in store.pick() if held.task_instance != "c"]
+    recovered = store.recover_of("p", started=started)
+    assert {each.task_instance for each in recovered if not each.is_suspect} == {"c"}
+    rows = [(row["crashes"], row["suspicions"], row["picked"]) for row in store.rows()]
+    assert rows == [(0, 1, False), (0, 1, False), (0, 0, False)]
+
+
+def test_when_the_clock_has_jumped_nobody_is_dead(store: Store) -> None:
+    store.schedule("a")
+    store.pick()
+    store.age_heartbeat("a", HOUR + timedelta(minutes=1))
+    [row] = store.sql("select now() as now")
+    assert store.recover_dead(expected_now=row["now"] - timedelta(hours=2)) == []
+    assert store.recover_dead(expected_now=row["now"] + timedelta(hours=2)) == []
+    assert len(store.recover_dead(expected_now=row["now"])) == 1

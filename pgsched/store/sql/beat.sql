@@ -1,4 +1,5 @@
--- Promise: everything that these pollers hold is alive as of now; answers how many executions that is.
+-- Promise: everything that these pollers hold is alive as of now; answers how many executions that is,
+-- and the database's time.
 -- Rows that a completion has locked are skipped: they are being let go, and waiting could deadlock with it.
 -- Plan: the held index. The heartbeat is in no index: refreshing it on a page with room writes no index entry (HOT).
 with beaten as (
@@ -11,4 +12,4 @@ with beaten as (
   ))
   returning 1
 )
-select count(*) from beaten
+select count(*), now() from beaten

@@ -4,6 +4,8 @@ with silent as materialized (
   select ctid, task_name, regexp_replace(picked_by, '/[^/]*$', '') as worker, last_heartbeat
   from {table}
   where picked and (last_heartbeat < now() - %(timeout)s or last_heartbeat > now() + %(timeout)s)
+    and (%(expected_now)s::timestamptz is null
+      or now() between %(expected_now)s::timestamptz - %(timeout)s / 4 and %(expected_now)s::timestamptz + %(timeout)s / 4)
 ),
 alone as (
   select worker from silent group by worker having count(*) = 1
