@@ -20,13 +20,18 @@ One of the server is not among them: then nobody could beat, and nobody may be c
 SHARE = 0.6
 """Of the heartbeat timeout: so long a silence may be the last straw, as the last beat was some time before it."""
 
-LOSING = SILENCING | {
+LOSING = frozenset({
     Kind.TERMINATE,
+    Kind.CUT,
+    Kind.SWALLOW,
     Kind.SERVER_FAST,
     Kind.SERVER_IMMEDIATE,
     Kind.SERVER_KILL,
-}
-"""After these a completion may be written twice: its first answer was lost."""
+})
+"""After these a completion may be written twice, and refused the second time: the first answer was lost."""
+
+WRITTEN_S = 5.0
+"""So long after the end of a run its completion may be on its way."""
 
 
 def lost(history: History) -> list[str]:
@@ -68,18 +73,13 @@ def overlaps(history: History) -> list[str]:
 
 def refused(history: History) -> list[str]:
     """Only who was superseded is refused, or who asks again because the first answer was lost."""
-    newest: dict[tuple[str, str], int] = defaultdict(int)
-    for run in history.runs:
-        key = (run.task, run.instance)
-        newest[key] = max(newest[key], run.token)
+    newest = {(run.task, run.instance): run for run in history.runs}
     return [
         f"the rightful run was refused: {stale.task} {stale.instance}, token {stale.token}"
         for stale in history.stale
-        if stale.token >= newest[stale.task, stale.instance]
-        and not any(
-            fault.kind in LOSING and fault.worker in {None, stale.worker}
-            for fault in history.faults
-        )
+        if (run := newest.get((stale.task, stale.instance)))
+        and stale.token >= run.token
+        and not _may_have_lost_an_answer(run, history)
     ]
 
 
@@ -170,6 +170,17 @@ def _was_silent(earlier: Run, later: Run, history: History) -> bool:
         and fault.ended - fault.began >= SHARE * history.heartbeat_timeout_s
         and fault.began <= later.start
         and fault.ended >= earlier.start
+        for fault in history.faults
+    )
+
+
+def _may_have_lost_an_answer(run: Run, history: History) -> bool:
+    until = end_of(run, history) + WRITTEN_S
+    return any(
+        fault.kind in LOSING
+        and fault.worker in {None, run.worker}
+        and fault.began <= until
+        and fault.ended >= run.start
         for fault in history.faults
     )
 
