@@ -223,7 +223,7 @@ def main() -> int:
         feeder.start()
         since = time.monotonic()
         with closing(Client(chaos.conninfo)) as client:
-            client.schedule("poison", "poison", 0.3)
+            client.schedule("poison", "poison", checker.POISON_S)
         for step in steps:
             chaos.carry_out(step)
             print(checker.describe(chaos.faults[-1], since), flush=True)

@@ -30,6 +30,9 @@ LOSING = frozenset({
 })
 """After these a completion may be written twice, and refused the second time: the first answer was lost."""
 
+POISON_S = 0.3
+"""So long after its start the poison kills the process that it runs in."""
+
 WRITTEN_S = 5.0
 """So long after the end of a run its completion may be on its way."""
 
@@ -153,12 +156,15 @@ def end_of(run: Run, history: History) -> float:
     """When a run was surely over: it said so, or it was killed."""
     if run.end is not None:
         return run.end
-    if run.task == "poison":
-        return run.start  # it ends itself, soon
     kills = [
         fault.ended
         for fault in history.faults
         if fault.kind in KILLS and fault.worker == run.worker and fault.ended >= run.start
+    ]
+    kills += [
+        poison.start + POISON_S
+        for poison in history.runs
+        if poison.task == "poison" and poison.pid == run.pid and poison.start + POISON_S >= run.start
     ]
     return min(kills, default=run.start)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from pgsched.domain.execution import Held, RunKey
 
@@ -58,8 +58,16 @@ class Holding:
         """Whether runs usually take next to no time."""
         return self._usual_run_s is not None and self._usual_run_s < QUICK_RUN_S
 
-    def add(self, executions: Iterable[Held]) -> None:
-        self._held.update((execution.key, execution) for execution in executions)
+    def add(self, executions: list[Held]) -> list[Held]:
+        """Answers those to start: not one that is held already, by the same version. A failover may have lost the pick
+        of a run that is still going on; picked once more, it is that run's to complete.
+        """
+        keys = [execution.key for execution in executions]
+        if not self._held.keys().isdisjoint(keys):
+            executions = [each for each in executions if each.key not in self._held]
+            keys = [execution.key for execution in executions]
+        self._held.update(zip(keys, executions, strict=True))
+        return executions
 
     def let_go(self, execution: Held) -> None:
         self._held.pop(execution.key, None)

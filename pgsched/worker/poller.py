@@ -305,7 +305,7 @@ class Poller:
         executions = picked.executions
         if executions:
             self._wakeup.note_stir()
-        self._holding.add(executions)
+        executions = self._holding.add(executions)
         if suspects := [each for each in executions if each.suspicions >= SUSPECTED_TWICE]:
             self._suspect = suspects[0]
             self._completer.release(suspects[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +17,9 @@ from chaos.checker import (
 )
 from chaos.history import Fault, History, Run, Stale, runs_of
 from chaos.plan import Kind, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ID = ("slow", "a")
 
@@ -59,6 +62,12 @@ GOOD = {
         run(2, 0, 1),
         faults=(fault(Kind.SERVER_KILL, 1, 2, worker=None),),
         stale=(Stale("w0.1", *ID, 2),),
+    ),
+    "again after its process was killed by a neighbour": history(
+        run(2, 0, None),
+        Run("poison", "p", 2, 1, "w0.1", 0.5, None, None),
+        run(4, 1.1, 2),
+        failed=frozenset({("poison", "p")}),
     ),
     "the poison has failed": history(
         sure=frozenset({("poison", "p")}), failed=frozenset({("poison", "p")})
