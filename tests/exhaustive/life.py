@@ -1,7 +1,7 @@
 """The life of one execution with two workers, a clock, faults and a client: every move that may come next.
 
-A model: no SQL, no processes. Time is the age of a heartbeat, young, old or beyond the timeout; faults come out of a budget,
-which bounds versions and identities and so closes the space of states. What is modelled is in docs/guarantees.md.
+A model: no SQL, no processes. Time is the age of a heartbeat, young, old or beyond the timeout; faults come out of a
+budget, which bounds versions and identities and so closes the space of states. What is modelled is in docs/guarantees.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ class Rules(NamedTuple):
     fence_asks_owner: bool = True
     identities_are_fresh: bool = True
     sweep_has_grace: bool = True
-    recovery_bumps_version: bool = True
     strays_are_released: bool = True
     stopped_are_not_beaten_for: bool = True
     future_beats_are_dead: bool = True
@@ -55,7 +54,9 @@ class Mode(Enum):
 
 
 class Worker(NamedTuple):
-    """One worker with one poller. `left` is the identity that a dead one left behind, until it is recovered."""
+    """One worker with one poller. `left` is the identity that a dead one left behind, until it is recovered; `is_late`
+    is one that has stood still and has not beaten since.
+    """
 
     name: str
     start: int = 1
@@ -63,6 +64,7 @@ class Worker(NamedTuple):
     runs: frozenset[Run] = frozenset()
     left: str | None = None
     was_running: bool = False
+    is_late: bool = False
 
     @property
     def identity(self) -> str:
@@ -77,8 +79,9 @@ class End(Enum):
 
 
 class State(NamedTuple):
-    """Everything. `before` is the row before its last commit, for a failover that loses that; `declared` are the versions
-    whose owner somebody has called dead or sent away; `accepted` counts successes written.
+    """Everything. `before` is the row before its last commit, for a failover that loses that; `declared` are the
+    versions whose owner somebody has called dead or sent away; `accepted` counts successes written; `wronged` is who was
+    called dead and had done nothing wrong.
     """
 
     row: Row | None = Row()
@@ -91,6 +94,7 @@ class State(NamedTuple):
     accepted: int = 0
     faults: int = 3
     stale_changed: bool = False
+    wronged: str | None = None
 
 
 class Move(NamedTuple):
@@ -134,10 +138,13 @@ def _of_worker(state: State, place: int, worker: Worker, rules: Rules) -> Iterat
     if state.faults:
         yield from _dying(state, place, worker)
     if worker.mode is Mode.STOPPED:
-        yield Move(f"{worker.identity} goes on", _with(state, place, worker._replace(mode=Mode.UP)))
-    if worker.mode is Mode.DEAD and worker.left is None:
+        # Nobody may count on it, unless there is nobody else.
+        is_alone = state.workers[1 - place].mode is Mode.STOPPED
+        moving = _with(state, place, worker._replace(mode=Mode.UP))
+        yield Move(f"{worker.identity} goes on", moving, is_fault=not is_alone)
+    if worker.mode is Mode.DEAD:
         start = worker.start + rules.identities_are_fresh
-        fresh = Worker(worker.name, start)
+        fresh = worker._replace(start=start, mode=Mode.UP, is_late=False)
         yield Move(f"{worker.name} starts again as {fresh.identity}", _with(state, place, fresh))
 
 
@@ -166,21 +173,21 @@ def _talking(state: State, place: int, worker: Worker, rules: Rules) -> Iterator
         yield Move(f"{identity} picks version {row.version + 1}", _with(picked, place, held))
         if state.faults:
             yield _fault(f"{identity} picks, and its answer is lost", picked)
-    if row.owner == identity and (row.age != 0 or identity in state.unbeaten):
-        beaten = state._replace(row=row._replace(age=0), unbeaten=state.unbeaten - {identity})
-        yield Move(f"{identity} beats", beaten)
-    elif identity in state.unbeaten:
-        yield Move(f"{identity} beats", state._replace(unbeaten=state.unbeaten - {identity}))
+    if worker.is_late or identity in state.unbeaten or (row.owner == identity and row.age != 0):
+        beaten = _with(state, place, worker._replace(is_late=False))
+        if row.owner == identity:
+            beaten = beaten._replace(row=row._replace(age=0))
+        yield Move(f"{identity} beats", beaten._replace(unbeaten=state.unbeaten - {identity}))
     is_stray = row.owner == identity and row.version not in {run.version for run in worker.runs}
     if is_stray and rules.strays_are_released:
         yield Move(f"{identity} hands back a stray", _freed(state, row))
     may_sweep = not state.unbeaten or not rules.sweep_has_grace
     if row.owner is not None and may_sweep and _looks_dead(row, rules):
-        yield Move(f"{identity} sweeps", _recovered(state, row, rules, has_died=True))
+        yield Move(f"{identity} sweeps", _recovered(state, row, has_died=True))
     for other in state.workers:
         if other.left is not None and row.owner == other.left:
             what = f"what {other.left} left is handed on"
-            yield Move(what, _recovered(state, row, rules, has_died=other.was_running))
+            yield Move(what, _recovered(state, row, has_died=other.was_running))
     yield from _written(state, place, worker, rules)
     yield from _stopping(state, place, worker, rules)
 
@@ -207,7 +214,7 @@ def _written(state: State, place: int, worker: Worker, rules: Rules) -> Iterator
 
 
 def _stopping(state: State, place: int, worker: Worker, rules: Rules) -> Iterator[Move]:
-    """A shutdown whose time is over: what still runs is handed back once its process is gone; or, in a variant, before."""
+    """A shutdown whose time is over: what runs is handed back once its process is gone; or, in a variant, before."""
     row = state.row
     running = [run for run in worker.runs if run.is_running]
     if state.faults and row is not None and row.owner == worker.identity and running:
@@ -221,7 +228,7 @@ def _stopping(state: State, place: int, worker: Worker, rules: Rules) -> Iterato
 def _dying(state: State, place: int, worker: Worker) -> Iterator[Move]:
     identity = worker.identity
     if worker.mode is Mode.UP:
-        stopped = worker._replace(mode=Mode.STOPPED)
+        stopped = worker._replace(mode=Mode.STOPPED, is_late=True)
         yield _fault(f"{identity} stands still", _with(state, place, stopped))
     if worker.mode is not Mode.DEAD:
         was_running = any(run.is_running for run in worker.runs)
@@ -242,22 +249,31 @@ def _of_surroundings(state: State, rules: Rules) -> Iterator[Move]:
             yield Move("time passes", state._replace(row=row._replace(age=older)))
     for place, worker in enumerate(state.workers):
         if worker.left is not None and (row is None or row.owner != worker.left):
-            yield Move(f"{worker.left} left nothing", _with(state, place, worker._replace(left=None)))
+            yield Move(
+                f"{worker.left} left nothing", _with(state, place, worker._replace(left=None))
+            )
     if row is not None and row.owner is None:
-        yield Move(
-            "the client cancels", _commit(state, None)._replace(end=End.CANCELLED), is_fault=True
-        )
+        cancelled = _commit(state, None)._replace(end=End.CANCELLED)
+        yield Move("the client cancels", cancelled, is_fault=True)
+        if state.faults:
+            yield _fault("the client reschedules", _freed(state, row))
     if state.is_out:
-        unbeaten = frozenset(w.identity for w in state.workers if w.mode is Mode.UP)
-        yield Move("the database is back", state._replace(is_out=False, unbeaten=unbeaten))
+        yield Move("the database is back", _unsettled(state._replace(is_out=False)))
     elif state.faults:
         yield _fault("the database is away", state._replace(is_out=True))
     if state.faults and row is not None and row.owner is not None:
-        yield _fault("the clock jumps back", state._replace(row=row._replace(age=None)))
+        jumped = state._replace(row=row._replace(age=None))
+        yield _fault("the clock jumps back", _unsettled(jumped))
     if state.faults and state.before != row and state.end is End.NONE:
         gone = {row.version} if row is not None else set()
         lost = state._replace(row=state.before, declared=state.declared | gone)
-        yield _fault("a failover loses the last commit", lost)
+        yield _fault("a failover loses the last commit", _unsettled(lost))
+
+
+def _unsettled(state: State) -> State:
+    """All may look dead now who are not: nobody sweeps before the living have beaten once more."""
+    living = frozenset(worker.identity for worker in state.workers if worker.mode is Mode.UP)
+    return state._replace(unbeaten=living)
 
 
 def _is_beaten_for(state: State, owner: str, rules: Rules) -> bool:
@@ -295,10 +311,16 @@ def _freed(state: State, row: Row) -> State:
     return _commit(state, Row(row.version + 1, None, 0, row.crashes))
 
 
-def _recovered(state: State, row: Row, rules: Rules, *, has_died: bool) -> State:
+def _recovered(state: State, row: Row, *, has_died: bool) -> State:
     crashes = row.crashes + has_died
     declared = state.declared | {row.version}
+    wronged = [
+        each.identity
+        for each in state.workers
+        if each.identity == row.owner and each.mode is Mode.UP and not each.is_late
+    ]
+    state = state._replace(wronged=wronged[0] if wronged else state.wronged)
     if has_died and crashes >= MAX_CRASHES:
         return _commit(state, None)._replace(end=End.FAILED, declared=declared)
-    freed = Row(row.version + rules.recovery_bumps_version, None, 0, crashes)
+    freed = Row(row.version + 1, None, 0, crashes)
     return _commit(state, freed)._replace(declared=declared)
