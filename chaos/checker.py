@@ -74,6 +74,20 @@ def overlaps(history: History) -> list[str]:
     ]
 
 
+def doubled(history: History) -> list[str]:
+    """What has run to its end runs again only where its worker was killed or silent before that was written."""
+    return [
+        f"doubled: {later.task} {later.instance}, token {later.token} in {later.worker} at {later.start:.3f},"
+        f" though token {earlier.token} in {earlier.worker} had ended"
+        for runs in _by_execution(history).values()
+        for earlier, later in pairwise(runs)
+        if earlier.result == "end"
+        and earlier.task != "tick"
+        and not _was_killed(earlier, later, history)
+        and not _was_silent(earlier, later, history)
+    ]
+
+
 def refused(history: History) -> list[str]:
     """Only who was superseded is refused, or who asks again because the first answer was lost."""
     newest = {(run.task, run.instance): run for run in history.runs}
@@ -99,7 +113,7 @@ def doubled_effects(history: History) -> list[str]:
     ]
 
 
-CHECKS = (lost, stuck, token_reuse, overlaps, refused, doubled_effects)
+CHECKS = (lost, stuck, token_reuse, overlaps, doubled, refused, doubled_effects)
 
 
 def violations(history: History) -> list[str]:
@@ -156,17 +170,26 @@ def end_of(run: Run, history: History) -> float:
     """When a run was surely over: it said so, or it was killed."""
     if run.end is not None:
         return run.end
-    kills = [
+    return min(_kills_of(run, history), default=run.start)
+
+
+def _kills_of(run: Run, history: History) -> list[float]:
+    """When its worker, or its process, was killed since it started."""
+    by_faults = [
         fault.ended
         for fault in history.faults
-        if fault.kind in KILLS and fault.worker == run.worker and fault.ended >= run.start
+        if fault.kind in KILLS and fault.worker == run.worker
     ]
-    kills += [
+    by_poison = [
         poison.start + POISON_S
         for poison in history.runs
-        if poison.task == "poison" and poison.pid == run.pid and poison.start + POISON_S >= run.start
+        if poison.task == "poison" and poison.pid == run.pid
     ]
-    return min(kills, default=run.start)
+    return [at for at in by_faults + by_poison if at >= run.start]
+
+
+def _was_killed(earlier: Run, later: Run, history: History) -> bool:
+    return any(at <= later.start for at in _kills_of(earlier, history))
 
 
 def _was_silent(earlier: Run, later: Run, history: History) -> bool:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,11 @@ from chaos.proxy import Proxy
 if TYPE_CHECKING:
     from chaos.server import Server
 
+PROCESSES = 2
+START_S = 30.0
+
 SETTINGS: dict[str, object] = {
-    "processes": 2,
+    "processes": PROCESSES,
     "concurrency": 5,
     "polling_interval": "1s",
     "heartbeat_timeout": "3s",
@@ -84,6 +88,12 @@ class Member:
                 start_new_session=True,
             )
         self._processes.append(process)
+
+    def wait_up(self) -> None:
+        """Until its pollers have started: a fault before that would only keep it from starting."""
+        ends = time.monotonic() + START_S
+        while len(self.pollers()) < PROCESSES and time.monotonic() < ends:
+            time.sleep(0.05)
 
     def events(self) -> list[dict[str, Any]]:
         """What this generation has logged so far."""

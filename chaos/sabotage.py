@@ -32,10 +32,9 @@ def without_fence(patch: Patch) -> None:
 
 
 def without_grace(patch: Patch) -> None:
-    """Sweeps go on at once, and often."""
-    patch(housekeeper, "LONGEST_SWEEP_S", 0.05)
+    """Sweeps are not put off after an outage: who is back first sweeps before anybody has beaten."""
     patch(housekeeper, "YOUNG_SERVER_S", -1.0)
-    patch(housekeeper.Housekeeper, "_settle", lambda _self: None)
+    patch(housekeeper.Housekeeper, "_settle", housekeeper.Housekeeper._recover_dead)
 
 
 def without_beats(patch: Patch) -> None:

@@ -1,4 +1,4 @@
-"""A short run of `make chaos`, and one with a guard taken out."""
+"""Short runs of `make chaos`, side by side: as it is, and with a guard taken out, which the checker must notice."""
 
 from __future__ import annotations
 
@@ -6,29 +6,69 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
 
 
-def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "chaos", *arguments],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+class Short(NamedTuple):
+    """One run: what it is asked for, and with which words the checker must complain of it."""
+
+    arguments: str
+    complaint: str = ""
 
 
-def test_no_promise_is_broken() -> None:
-    done = chaos("--seed", "11", "--duration", "15")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"promises broken +0\n", done.stdout)
-    runs = re.search(r"runs +(\d+),", done.stdout)
-    assert runs is not None
-    assert int(runs[1]) > 500
+RUNS = {
+    "as it is": Short("--seed 11 --duration 15"),
+    "no fence": Short(
+        "--workers 2 --seed 35 --duration 10 --kinds STOP_POLLER --sabotage fence",
+        r"the rightful run was refused: ",
+    ),
+    "no grace": Short(
+        "--workers 2 --seed 35 --duration 10 --kinds SERVER_FAST,SERVER_KILL --sabotage grace",
+        r"doubled: ",
+    ),
+    "no beats": Short(
+        "--workers 2 --seed 2 --duration 8 --kinds KILL_POLLER --sabotage beat", r"overlap: "
+    ),
+}
 
 
-def test_without_beats_the_checker_fails() -> None:
-    done = chaos("--seed", "2", "--duration", "4", "--sabotage", "beat", "--kinds", "TERMINATE")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "overlap: " in done.stdout
+@pytest.fixture(scope="module")
+def runs() -> Generator[Mapping[str, subprocess.Popen[str]]]:
+    """All at once: they mostly wait."""
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", "chaos", *run.arguments.split()],
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name, run in RUNS.items()
+    }
+    yield started
+    for process in started.values():
+        process.terminate()
+        process.communicate()
+
+
+def test_no_promise_is_broken(runs: Mapping[str, subprocess.Popen[str]]) -> None:
+    output, _ = runs["as it is"].communicate(timeout=180)
+    assert runs["as it is"].returncode == 0, output
+    assert re.search(r"promises broken +0\n", output)
+    ran = re.search(r"runs +(\d+),", output)
+    assert ran is not None
+    assert int(ran[1]) > 500
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if RUNS[name].complaint])
+def test_without_a_guard_the_checker_fails(
+    name: str, runs: Mapping[str, subprocess.Popen[str]]
+) -> None:
+    output, _ = runs[name].communicate(timeout=180)
+    assert runs[name].returncode == 1, output
+    assert re.search(RUNS[name].complaint, output), output

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaos.checker import (
+    doubled,
     doubled_effects,
     lost,
     overlaps,
@@ -69,6 +70,9 @@ GOOD = {
         run(4, 1.1, 2),
         failed=frozenset({("poison", "p")}),
     ),
+    "again after its process was killed before its end was written": history(
+        run(2, 0, 1), run(4, 1.1, 2), faults=(fault(Kind.KILL_POLLER, 1.05, 1.05),)
+    ),
     "the poison has failed": history(
         sure=frozenset({("poison", "p")}), failed=frozenset({("poison", "p")})
     ),
@@ -97,6 +101,10 @@ BAD: dict[str, tuple[Callable[[History], list[str]], History]] = {
             run(4, 6, 10),
             faults=(fault(Kind.STOP_POLLER, 1, 7, worker="w2.1"),),
         ),
+    ),
+    "again though it had ended, after an outage of the server": (
+        doubled,
+        history(run(2, 0, 2), run(4, 8, 10), faults=(fault(Kind.SERVER_FAST, 1, 7, worker=None),)),
     ),
     "the newest run was refused": (
         refused,

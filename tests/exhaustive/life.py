@@ -1,7 +1,7 @@
 """The life of one execution with two workers, a clock, faults and a client: every move that may come next.
 
 A model: no SQL, no processes. Time is the age of a heartbeat, young, old or beyond the timeout; faults come out of a
-budget, which bounds versions and identities and so closes the space of states. What is modelled is in docs/guarantees.md.
+budget, which bounds versions and identities and so closes the space of states.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class End(Enum):
 
 class State(NamedTuple):
     """Everything. `before` is the row before its last commit, for a failover that loses that; `declared` are the
-    versions whose owner somebody has called dead or sent away; `accepted` counts successes written; `wronged` is who was
-    called dead and had done nothing wrong.
+    versions whose owner somebody has called dead or sent away; `accepted` counts successes written; `wronged` is who
+    was called dead and had done nothing wrong.
     """
 
     row: Row | None = Row()
