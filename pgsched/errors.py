@@ -4,7 +4,8 @@
     ├── ConfigError                    config is invalid                      exit 78
     │   └── TaskModuleError            a task module can't be used            exit 78
     ├── DatabaseUnavailable            can't be reached, or not now           exit 75
-    │   └── SchemaMismatch             too old or too new                     exit 75
+    │   ├── SchemaMismatch             too old or too new                     exit 75
+    │   └── RowsLocked                 somebody has locked them, for longer than was to be waited
     ├── ExecutionNotFound              no such task instance                  exit 1
     ├── ExecutionRunning               picked right now                       exit 1
     ├── ExecutionExists                already there                          exit 1
@@ -92,6 +93,10 @@ class SchemaMismatch(DatabaseUnavailable):
             f"the schema of table {self.table!r} is too new: it is at version {self.found}, "
             f"this pgsched knows {self.needed}: upgrade pgsched"
         )
+
+
+class RowsLocked(DatabaseUnavailable):
+    """Somebody has locked what was to be written, and not let go in time. The connection is as good as before."""
 
 
 class ExecutionNotFound(PgschedError):

@@ -47,6 +47,8 @@ class Event(StrEnum):
     """The process that beats and recovers is up."""
     HOUSEKEEPER_DIED = "housekeeper.died"
     """The housekeeper ended unexpectedly; it is restarted."""
+    HOUSEKEEPER_KILLED = "housekeeper.killed"
+    """It stood still, and is replaced."""
     CLOCK_JUMPED = "database_clock.jumped"
     """The database's clock has jumped: nobody is called dead before all have beaten by the new time."""
     EXECUTION_COMPLETED = "execution.completed"

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import conninfo as conninfo_
 from psycopg import errors
 
-from pgsched.errors import ConfigError, DatabaseUnavailable, InvalidData, SchemaMismatch
+from pgsched.errors import ConfigError, DatabaseUnavailable, InvalidData, RowsLocked, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -145,10 +145,16 @@ def translation(error: psycopg.Error) -> Exception:
             )
         case errors.InsufficientPrivilege():
             return DatabaseUnavailable(f"the role lacks a right: {reason}")
-        case psycopg.DataError() | errors.ProgramLimitExceeded() | errors.StatementTooComplex():
+        case (
+            psycopg.DataError()
+            | errors.ProgramLimitExceeded()
+            | errors.StatementTooComplex()
+            | psycopg.IntegrityError()  # somebody's constraint, or, the next one, trigger
+            | errors.RaiseException()
+        ):
             return InvalidData(f"the database refused the data: {reason}")
-        case psycopg.IntegrityError() | errors.RaiseException():  # somebody's constraint or trigger
-            return InvalidData(f"the database refused the data: {reason}")
+        case errors.LockNotAvailable():
+            return RowsLocked(reason)
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return DatabaseUnavailable(reason)
         case errors.ReadOnlySqlTransaction() | errors.InFailedSqlTransaction():

@@ -36,6 +36,11 @@ class Recovered(NamedTuple):
     is_suspect: bool
     is_buried: bool
 
+    @property
+    def worker(self) -> str:
+        """Whose poller it was: all before the last slash, as `dead_by_heartbeat.sql` sees it."""
+        return (self.poller or "").rsplit("/", 1)[0]
+
 
 class Beat(NamedTuple):
     """How many executions were beaten for, and when that was by the database's clock."""
@@ -50,25 +55,35 @@ def beat(pollers: Sequence[str]) -> Operation[Beat]:
     return Beat(*row)
 
 
-def recover_dead(
-    names: Names,
-    tasks: Sequence[str],
-    *,
-    timeout: timedelta,
-    max_crashes: int,
-    expected_now: datetime | None = None,
-) -> Operation[list[Recovered]]:
+class Sweep(NamedTuple):
+    """How a search for the dead judges, by the database's clock.
+
+    Where that has jumped away from `expected_now` by more than a quarter of the timeout, nobody is dead: all look so.
+    `companions` are workers of which earlier rounds of the same sweep have recovered something.
+    """
+
+    timeout: timedelta
+    max_crashes: int
+    expected_now: datetime | None = None
+    companions: Collection[str] = ()
+
+
+def recover_dead(names: Names, tasks: Sequence[str], sweep: Sweep) -> Operation[list[Recovered]]:
     """Make due again what a poller picked and no longer beats for.
 
-    Dead means: a heartbeat older than `timeout`, or as far in the future, by the database's clock. What died as the
-    only one of its worker has a crash more, so that a task which kills its process can't loop for ever; of several each
-    is suspected. At most BATCH, those silent for longest first. Nobody is dead where the database's clock has jumped
-    away from `expected_now`, by more than a quarter of the timeout: then all look so.
+    Dead is a poller whose newest heartbeat is older than the timeout, or as far in the future. What died as the only
+    one of its worker has a crash more, so that a task which kills its process can't loop for ever; of several each is
+    suspected. At most BATCH, those silent for longest first.
     Source: db-scheduler's dead executions; the bound on the future, crashes and suspicions are ours.
     """
-    which = {"tasks": list(tasks), "timeout": timeout, "most_suspicions": SUSPECTED_TWICE - 1}
-    which["expected_now"] = expected_now
-    return _recovered((yield Query("recover_dead", which | _terms(names, max_crashes))))
+    which = {
+        "tasks": list(tasks),
+        "timeout": sweep.timeout,
+        "expected_now": sweep.expected_now,
+        "companions": list(sweep.companions),
+        "most_suspicions": SUSPECTED_TWICE - 1,
+    }
+    return _recovered((yield Query("recover_dead", which | _terms(names, sweep.max_crashes))))
 
 
 def recover_of(
@@ -93,10 +108,17 @@ def names_of(poller: str, started: Sequence[int]) -> Operation[list[TaskInstance
     return [TaskInstance(*row) for row in (yield Query("names_of", parameters))]
 
 
-def release_of(names: Names, poller: str) -> Operation[int]:
-    """Hand back what a poller still held when it was ended in order; answers how many."""
-    rows = yield Query("release_of", {"poller": poller, "channel": names.channel})
-    return len(rows)
+class Released(NamedTuple):
+    """How many were handed back, and how many are left since somebody has locked them."""
+
+    executions: int
+    locked: int
+
+
+def release_of(names: Names, poller: str) -> Operation[Released]:
+    """Hand back what a poller still held when it was ended in order."""
+    [row] = yield Query("release_of", {"poller": poller, "channel": names.channel})
+    return Released(*row[:2])
 
 
 def release_strays(names: Names, poller: str, held: Collection[RunKey]) -> Operation[int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import psycopg
 
-from pgsched.errors import DatabaseUnavailable
+from pgsched.errors import DatabaseUnavailable, RowsLocked
 from pgsched.store.connecting import connect_worker, translated
 from pgsched.store.listening import Listener
 from pgsched.store.operation import Operation, drive, run_together
@@ -65,7 +65,7 @@ class Session:
         return self._database.names
 
     def run(self, operation: Operation[T], *, is_atomic: bool = False) -> T:
-        """Raises: DatabaseUnavailable, after which the next call connects anew; InvalidData."""
+        """Raises: DatabaseUnavailable, after which the next call connects anew; RowsLocked; InvalidData."""
         with self._usable() as connection:
             return drive(connection, self._database.names, operation, is_atomic=is_atomic)
 
@@ -83,6 +83,8 @@ class Session:
         try:
             with translated(), self._guard.watching(self._connection):
                 yield self._connection
+        except RowsLocked:
+            raise
         except DatabaseUnavailable:
             self.close()
             raise

@@ -7,168 +7,95 @@ one would look alive for ever.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
 from contextlib import suppress
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgsched.domain.completion import MoveToFailed
 from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Event, Logger
-from pgsched.store.completing import Writer, complete
-from pgsched.store.listening import NO_PRIORITY, NOW, Hint
-from pgsched.store.liveness import (
-    BATCH,
-    beat,
-    names_of,
-    recover_dead,
-    recover_of,
-    release_of,
-    server_uptime,
-)
+from pgsched.store.listening import NO_PRIORITY, Hint
+from pgsched.store.liveness import beat, names_of, server_uptime
 from pgsched.store.picking import survey
 from pgsched.store.session import Session
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.guard import Guard
-from pgsched.worker.looks import LOOKS_S, Looks
+from pgsched.worker.hearing import Hearing
 from pgsched.worker.outage import Outage
-from pgsched.worker.process import EXIT_OK, Signals
+from pgsched.worker.process import EXIT_OK, Signals, is_moving, is_there
+from pgsched.worker.recovery import Recovery
+from pgsched.worker.roster import End, Ended
 from pgsched.worker.timer import Timer
-from pgsched.worker.wakeup import ALL_QUIET, HINT, drained, readable
+from pgsched.worker.wakeup import ALL_QUIET, HINT, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-    from pgsched.store.listening import Listener
-    from pgsched.store.liveness import Recovered
     from pgsched.store.picking import Marks
     from pgsched.worker.board import Board
     from pgsched.worker.plan import Plan
+    from pgsched.worker.roster import Member, Orders
     from pgsched.worker.wills import Wills
 
 LONGEST_SWEEP_S = 30.0
 """A dead execution is found this long after its heartbeat timeout, at worst."""
 
-PROBE_S = 60.0
-"""How often a silent listening connection is asked whether it is still there."""
-
 STALL_CHECK_S = 5.0
 STALLED_S = 10.0
 """A poller's loop makes a turn every few seconds, whatever there is to do."""
-
-DEAF_S = 0.005
-"""After a notification the next ones are heard this much later, all at once: a flood of them must not keep the pollers
-from working. (Measured, one client as fast as it can: twice as many a second, for a quarter of the worker's work.)"""
 
 YOUNG_SERVER_S = 60.0
 SETTLING_S = 5.0
 """After an outage every live worker beats as soon as it is back; until then nobody may be called dead."""
 
-LAST_LOOKS = 3
-"""So many of them must have been made before the worker may end."""
+SETTLING_INTERVALS = 1.5
+"""And everybody has beaten once more after an interval, some of them at its very end."""
 
 LAST_WORDS_S = 5.0
 """How long recoveries may still be tried when the worker ends."""
 
 
-class Member(NamedTuple):
-    """A poller of this worker, as the supervisor knows it."""
+class Household(NamedTuple):
+    """What a housekeeper shares with its supervisor and the pollers: made before the first fork."""
 
-    identity: str
-    pid: int
-    number: int
-
-
-class End(StrEnum):
-    """How a poller ended. Only what died of itself leaves executions that collect a crash."""
-
-    IN_ORDER = "in order"
-    KILLED = "killed"
-    DIED = "died"
-
-
-class Ended(NamedTuple):
-    """A poller that is gone; where it died: of what, and what it was running (their `seq`)."""
-
-    identity: str
-    end: End
-    started: tuple[int, ...] = ()
-    cause: str = ""
-
-    @property
-    def looks(self) -> tuple[float, ...]:
-        """The pauses before each look for what it left: its last pick may commit after it is dead."""
-        return LOOKS_S[:1] if self.end is End.IN_ORDER else LOOKS_S
-
-
-class Roster(NamedTuple):
-    """Who is there, and whose executions are still to be handed on: the supervisor's word, replaced whole."""
-
-    members: tuple[Member, ...] = ()
-    ended: tuple[Ended, ...] = ()
-
-    def written(self) -> bytes:
-        return (json.dumps([self.members, self.ended]) + "\n").encode()
-
-    @classmethod
-    def read(cls, line: bytes) -> Roster:
-        members, ended = json.loads(line)
-        return cls(
-            tuple(Member(*member) for member in members),
-            tuple(
-                Ended(who, End(end), tuple(started), cause) for who, end, started, cause in ended
-            ),
-        )
+    board: Board
+    boards: Sequence[Board]
+    wake_pipes: Sequence[int]
+    wills: Wills
 
 
 class Housekeeper:
     """The loop of one worker's housekeeper."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        orders: int,
-        wake_pipes: Sequence[int],
-        boards: Sequence[Board],
-        wills: Wills,
-        roster: Roster,
-    ) -> None:
+    def __init__(self, plan: Plan, household: Household, orders: Orders) -> None:
         self._plan = plan
-        self._boards = boards
-        self._wills = wills
-        self._orders: int | None = orders
-        self._unread = b""
-        self._wake_pipes = wake_pipes
-        self._roster = roster
-        self._looks: dict[str, Looks] = {}
+        self._board = household.board
+        self._boards = household.boards
+        self._wake_pipes = household.wake_pipes
+        self._orders = orders
+        self._orphans: tuple[Ended, ...] | None = None
+        self._gives_up_at = float("inf")
         self._log = Logger()
         # It ends when its supervisor says so, after the last poller: a signal to the whole group must not end it.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
         self._signals = Signals((), ignored=ignored)
-        self._guard = Guard()
-        self._session = Session(plan.database, f"pgsched {plan.worker_id}/housekeeper", self._guard)
-        self._listener: Listener | None = None
+        self._session = Session(plan.database, f"pgsched {plan.worker_id}/housekeeper", Guard())
         self._outage = Outage(self._log)
+        self._hearing = Hearing(plan.database, f"pgsched {plan.worker_id}/listener")
+        self._recovery = Recovery(plan, self._session, household.wills, self._log)
         interval_s = plan.heartbeat_interval.total_seconds()
         self._beat = Timer(interval_s)
         self._sweep = Timer(min(interval_s, LONGEST_SWEEP_S))
-        self._probe = Timer(PROBE_S)
         self._stall_check = Timer(STALL_CHECK_S)
         self._told_stalled: set[str] = set()
         self._look = Timer(plan.polling_interval.total_seconds())
         self._look.restart()
-        self._deaf = Timer(DEAF_S)
         self._has_seen_server = False
         self._clock = Clock()
         self._has_clock = False
-        self._gives_up_at = float("inf")
 
     def run(self) -> int:
         """Run until the supervisor has closed the orders and nothing is left to hand on."""
@@ -177,91 +104,67 @@ class Housekeeper:
             self._wait()
             if not self._outage.wait_s:
                 self._talk()
+            self._wake_pollers(self._hearing.hear())
+            self._board.note(Moment.TURNED, monotonic())
         return EXIT_OK
 
     def _is_done(self) -> bool:
-        if self._orders is not None:
+        if self._orphans is None:
             return False
         if monotonic() > self._gives_up_at:
             return True
-        return not self._living() and all(map(self._is_handed_on, self._roster.ended))
+        is_alone = not any(is_there(member.pid) for member in self._orders.roster.members)
+        return is_alone and self._recovery.is_done(self._ended)
 
     def _wait(self) -> None:
-        ends = [] if self._orders is None else [self._orders]
-        if self._listener is not None and not self._deaf.wait_s:
-            ends.append(self._listener.fileno())
-        ready = readable(ends, self._wait_s())
-        if self._orders in ready:
-            self._take_orders()
+        ready = readable(self._orders.ends + self._hearing.ends, self._wait_s())
+        if ready.intersection(self._orders.ends):
+            self._orders.take()
+        if self._orders.are_over and self._orphans is None:
+            self._note_end()
 
     def _wait_s(self) -> float:
+        waits = [self._hearing.wait_s, self._stall_check.wait_s]
         if self._outage.is_on:
-            return self._outage.wait_s
-        waits = [self._beat.wait_s, self._sweep.wait_s, self._probe.wait_s]
-        waits += [self._look.wait_s, self._stall_check.wait_s]
-        if self._orders is None:
+            waits.append(self._outage.wait_s)
+        else:
+            waits += [self._beat.wait_s, self._sweep.wait_s, self._look.wait_s]
+            waits.append(self._recovery.wait_s(self._ended))
+        if self._orders.are_over:
             waits.append(0.1)
-        if self._deaf.wait_s:
-            waits.append(self._deaf.wait_s)
-        waits += [self._looks_for(each).wait_s for each in self._roster.ended]
         return min(waits)
 
-    def _take_orders(self) -> None:
-        assert self._orders is not None
-        try:
-            self._unread += drained(self._orders)
-        except EOFError:
-            self._end()
-            return
-        *lines, self._unread = self._unread.split(b"\n")
-        if lines:
-            self._roster = Roster.read(lines[-1])
-            known = {each.identity for each in self._roster.ended}
-            self._looks = {who: looks for who, looks in self._looks.items() if who in known}
-
-    def _end(self) -> None:
+    def _note_end(self) -> None:
         """No more orders: the supervisor is done, or gone. Pollers that outlive it are beaten for while they drain,
-        and count as ended in order.
+        and count as ended by it.
         """
-        self._orders = None
         drain_s = self._plan.shutdown_timeout.total_seconds() if self._living() else 0.0
         self._gives_up_at = monotonic() + drain_s + LAST_WORDS_S
-        orphans = tuple(Ended(member.identity, End.KILLED) for member in self._roster.members)
-        self._roster = self._roster._replace(ended=self._roster.ended + orphans)
+        members = self._orders.roster.members
+        self._orphans = tuple(Ended(member.identity, End.KILLED) for member in members)
+
+    @property
+    def _ended(self) -> tuple[Ended, ...]:
+        return self._orders.roster.ended + (self._orphans or ())
 
     def _talk(self) -> None:
         try:
-            self._hear()
+            self._when_due(self._beat, self._beat_for_living)  # first: nothing may keep it back
             if self._outage.note_answered():
                 self._settle()
-            self._hand_on()
-            self._when_due(self._beat, self._beat_for_living)
+            self._recovery.hand_on(self._ended, self._present())
             self._when_due(self._sweep, self._recover_dead)
             self._when_due(self._look, self._look_for_all)
             self._when_due(self._stall_check, self._name_stalled)
         except DatabaseUnavailable as error:
-            self._close()
+            self._session.close()
             self._outage.note_lost(error)
+            self._beat.restart(0.0)
 
     def _when_due(self, timer: Timer, work: Callable[[], None]) -> None:
         if not timer.wait_s:
-            work()
             timer.restart()
-
-    # Notifications
-
-    def _hear(self) -> None:
-        if self._listener is None:
-            self._listener = self._plan.database.listen(
-                f"pgsched {self._plan.worker_id}/listener", self._guard
-            )
-            self._probe.restart()
-            self._beat.restart(0.0)
-            self._wake_pollers([NOW])  # what was notified before is lost
-        if not self._deaf.wait_s and (hints := self._listener.hear()):
-            self._wake_pollers(hints)
-            self._deaf.restart()
-        self._when_due(self._probe, self._listener.probe)
+            work()
 
     def _look_for_all(self) -> None:
         """The safety net, for what nobody notified of: one look for all pollers, who make it themselves without it."""
@@ -272,14 +175,19 @@ class Housekeeper:
 
     def _wake_pollers(self, hints: list[Hint]) -> None:
         packed = b"".join(HINT.pack(*hint) for hint in hints)
-        for pipe in self._wake_pipes:
+        for pipe in self._wake_pipes if packed else ():
             with suppress(BlockingIOError):  # it has plenty to wake up for
                 os.write(pipe, packed)
 
     # Beats and recoveries
 
     def _living(self) -> list[Member]:
-        return [member for member in self._roster.members if is_moving(member.pid)]
+        return [member for member in self._orders.roster.members if is_moving(member.pid)]
+
+    def _present(self) -> set[str]:
+        """Whose executions may still be run: a stopped process may go on at any time."""
+        members = self._orders.roster.members
+        return {member.identity for member in members if is_there(member.pid)}
 
     def _beat_for_living(self) -> None:
         living = self._living()
@@ -298,11 +206,23 @@ class Housekeeper:
 
     def _settle(self) -> None:
         """Everybody looks silent for as long: who is alive shows after one interval of beats at the latest."""
-        self._sweep.restart(max(SETTLING_S, self._plan.heartbeat_interval.total_seconds()))
+        interval_s = self._plan.heartbeat_interval.total_seconds()
+        self._sweep.restart(max(SETTLING_S, SETTLING_INTERVALS * interval_s))
+
+    def _recover_dead(self) -> None:
+        if not self._has_seen_server and self._is_server_young():
+            self._sweep.restart(SETTLING_S)
+            return
+        self._recovery.sweep(self._clock.now() if self._has_clock else None)
+
+    def _is_server_young(self) -> bool:
+        """A server that has just started may have been away for long: others must have time to beat first."""
+        self._has_seen_server = True
+        return self._session.run(server_uptime()).total_seconds() < YOUNG_SERVER_S
 
     def _name_stalled(self) -> None:
         """One of the tasks that a poller runs keeps it from moving: which ones they are only the table can tell."""
-        for identity, _, number in self._roster.members:
+        for identity, _, number in self._orders.roster.members:
             board = self._boards[number]
             stalled_s = board.stalled_s(monotonic())
             if stalled_s < STALLED_S:
@@ -314,140 +234,9 @@ class Housekeeper:
                 facts = {"poller": identity, "stalled_s": round(stalled_s), "running": names}
                 self._log.warning(Event.POLLER_STALLED, **facts)
 
-    def _looks_for(self, ended: Ended) -> Looks:
-        """When to look for what an ended poller left."""
-        return self._looks.setdefault(ended.identity, Looks(ended.looks))
-
-    def _is_handed_on(self, ended: Ended) -> bool:
-        return self._looks_for(ended).made >= min(LAST_LOOKS, len(ended.looks))
-
-    def _hand_on(self) -> None:
-        """What ended pollers held is due again: at once, not after the heartbeat timeout."""
-        living = {member.identity for member in self._living()}
-        for ended in self._roster.ended:
-            if ended.identity in living or self._looks_for(ended).wait_s:
-                continue
-            if self._hand_on_of(ended):
-                self._looks_for(ended).note_look()
-
-    def _hand_on_of(self, ended: Ended) -> bool:
-        """Hand on what one of them left; answers whether that was all of it."""
-        names = self._plan.database.names
-        self._carry_out_will(ended)
-        if ended.end is not End.DIED:
-            if released := self._session.run(release_of(names, ended.identity)):
-                self._log.info(Event.EXECUTION_RELEASED, poller=ended.identity, executions=released)
-            return True
-        found = self._session.run(
-            recover_of(
-                names,
-                ended.identity,
-                ended.started,
-                cause=ended.cause,
-                max_crashes=self._plan.max_crashes,
-            )
-        )
-        self._log_recovered(found, reason=f"poller died: {ended.cause}")
-        return len(found) < BATCH
-
-    def _carry_out_will(self, ended: Ended) -> None:
-        """What its poller could only have written too soon: runs that nothing but its end has stopped, as failures."""
-        will = self._wills.of(ended.identity)
-        if not will:
-            return
-        writer = Writer(ended.identity, self._plan.polling_interval)
-        receipts = self._session.run(
-            complete(self._plan.database.names, writer, will), is_atomic=True
-        )
-        self._wills.forget(ended.identity)
-        for completion, receipt in zip(will, receipts, strict=True):
-            event = (
-                Event.EXECUTION_EXHAUSTED
-                if isinstance(completion, MoveToFailed)
-                else Event.EXECUTION_FAILED
-            )
-            name, instance, _ = completion.execution.key
-            self._log.error(
-                event,
-                task=name,
-                instance=instance,
-                reason="timeout",
-                receipt=receipt.value,
-            )
-
-    def _recover_dead(self) -> None:
-        if not self._has_seen_server and self._is_server_young():
-            self._sweep.restart(SETTLING_S)
-            return
-        timeout: timedelta = self._plan.heartbeat_timeout
-        found: list[Recovered] | None = None
-        while found is None or len(found) == BATCH:
-            found = self._session.run(
-                recover_dead(
-                    self._plan.database.names,
-                    list(self._plan.tasks),
-                    timeout=timeout,
-                    max_crashes=self._plan.max_crashes,
-                    expected_now=self._clock.now() if self._has_clock else None,
-                )
-            )
-            self._log_recovered(found, reason="heartbeat stopped")
-
-    def _is_server_young(self) -> bool:
-        """A server that has just started may have been away for long: others must have time to beat first."""
-        self._has_seen_server = True
-        return self._session.run(server_uptime()).total_seconds() < YOUNG_SERVER_S
-
-    def _log_recovered(self, found: list[Recovered], *, reason: str) -> None:
-        if idle := [each for each in found if not each.is_suspect]:
-            self._log.info(
-                Event.EXECUTION_RELEASED, poller=idle[0].poller, executions=len(idle), reason=reason
-            )
-        for each in found:
-            if not each.is_suspect:
-                continue
-            facts = {
-                "task": each.task_name,
-                "instance": each.task_instance,
-                "crashes": each.crashes,
-            }
-            facts |= {"poller": each.poller, "reason": reason}
-            if each.is_buried:
-                self._log.error(Event.EXECUTION_BURIED, **facts)
-            else:
-                self._log.warning(Event.EXECUTION_RECOVERED, **facts)
-
-    def _close(self) -> None:
-        self._session.close()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-
 
 def _places(marks: Marks) -> list[Hint]:
     return [
         Hint(mark.since.timestamp(), NO_PRIORITY if priority is None else priority)
         for priority, mark in marks.items()
     ]
-
-
-def is_moving(pid: int) -> bool:
-    """Whether a process exists and isn't stopped (SIGSTOP, a debugger) or dead and unburied.
-
-    Without /proc, only whether it exists.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return not Path("/proc/self/stat").exists() and _exists(pid)
-    return stat.rpartition(")")[2].split()[0] not in {"T", "t", "Z", "X"}
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -20,10 +20,11 @@ LONGEST_PAUSE_S = 1.0
 class Outage:
     """Whether the database is lost, since when, and when to try again."""
 
-    def __init__(self, log: Logger) -> None:
+    def __init__(self, log: Logger, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
         self._log = log
+        self._first_pause_s = first_pause_s
         self._lost_at: float | None = None
-        self._pause_s = FIRST_PAUSE_S
+        self._pause_s = self._first_pause_s
         self._next_try_at = 0.0
 
     @property
@@ -49,6 +50,6 @@ class Outage:
             return 0.0
         lost_s = monotonic() - self._lost_at
         self._lost_at = None
-        self._pause_s = FIRST_PAUSE_S
+        self._pause_s = self._first_pause_s
         self._log.warning(Event.DATABASE_REGAINED, lost_s=round(lost_s, 3))
         return lost_s

@@ -42,6 +42,35 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process exists, stopped or not; dead and unburied it doesn't."""
+    return _state(pid) not in {"", "Z", "X"}
+
+
+def is_moving(pid: int) -> bool:
+    """Whether it exists and isn't stopped either (SIGSTOP, a debugger)."""
+    return _state(pid) not in {"", "Z", "X", "T", "t"}
+
+
+def _state(pid: int) -> str:
+    """The letter that /proc has for it; nothing where there is no such process. Without /proc all are running."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return "R" if not Path("/proc/self/stat").exists() and _exists(pid) else ""
+    return stat.rpartition(")")[2].split()[0]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 class Pipe(NamedTuple):
     """Two non-blocking ends."""
 

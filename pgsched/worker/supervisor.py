@@ -22,7 +22,7 @@ from setproctitle import setproctitle
 from pgsched.log import Event, Logger
 from pgsched.worker.board import Board, Moment
 from pgsched.worker.clock import monotonic
-from pgsched.worker.housekeeper import End, Ended, Housekeeper, Member, Roster
+from pgsched.worker.housekeeper import Household, Housekeeper
 from pgsched.worker.notify import notify
 from pgsched.worker.nursery import DEATH, Sockets, new_sockets, status_word
 from pgsched.worker.poller import Poller, Shared
@@ -37,6 +37,7 @@ from pgsched.worker.process import (
     fork,
     new_pipe,
 )
+from pgsched.worker.roster import End, Ended, Member, Orders, Roster
 from pgsched.worker.runner import run_errand
 from pgsched.worker.wakeup import drained, readable
 from pgsched.worker.wills import Wills
@@ -64,6 +65,10 @@ KILL_GRACE_S = 5.0
 HOUSEKEEPER_GRACE_S = 7.0
 
 STALL_CHECK_S = 5.0
+
+LONGEST_CALL_S = 25.0
+"""What the housekeeper may take for one call: as long as its guard lets it, and to connect."""
+
 REMEMBERED_ENDS = 100
 
 
@@ -79,6 +84,7 @@ class Stage(Enum):
 class Child:
     """The place of one process: who is in it now, and when the next may be."""
 
+    board: Board
     pid: int | None = None
     started_at: float = 0.0
     deaths: int = 0
@@ -88,9 +94,18 @@ class Child:
     def is_due(self) -> bool:
         return self.pid is None and self.restart_at <= monotonic()
 
+    def clear_board(self) -> None:
+        """For the next process: it has not had time to move yet."""
+        self.board.clear()
+        self.board.note(Moment.TURNED, monotonic())
+
     def note_start(self, pid: int) -> None:
         self.pid = pid
         self.started_at = monotonic()
+
+    def has_stalled(self, longest_s: float) -> bool:
+        """Whether its process stands still for longer than that."""
+        return self.pid is not None and self.board.stalled_s(monotonic()) > longest_s
 
     def note_end(self, *, has_died: bool = True) -> None:
         self.pid = None
@@ -104,7 +119,6 @@ class Child:
 class Slot(Child):
     """The place of one poller, with what it shares with others: that outlives the processes."""
 
-    board: Board = field(kw_only=True)
     wake: Pipe = field(default_factory=new_pipe)
     ready: Pipe = field(default_factory=new_pipe)
     nursery: Sockets = field(default_factory=new_sockets)
@@ -121,12 +135,13 @@ class Supervisor:
         self._log = Logger()
         self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
         self._lifeline = new_pipe()
-        self._slots = [Slot(board=Board(plan.concurrency)) for _ in range(plan.processes)]
+        self._slots = [Slot(Board(plan.concurrency)) for _ in range(plan.processes)]
         self._wills = Wills()
         self._orders: Pipe | None = None
-        self._housekeeper = Child()
+        self._housekeeper = Child(Board(0))
         self._ended: list[Ended] = []
         self._killed: set[int] = set()
+        self._turned_at = monotonic()
         self._stage = Stage.RUNNING
         self._stopping_since = 0.0
         self._kill_at = float("inf")
@@ -173,21 +188,19 @@ class Supervisor:
             self._orders.close()
         orders = self._orders = new_pipe()
         roster = self._roster()
-        wake_pipes = [slot.wake.writing for slot in self._slots]
-        boards = [slot.board for slot in self._slots]
+        household = Household(
+            self._housekeeper.board,
+            [slot.board for slot in self._slots],
+            [slot.wake.writing for slot in self._slots],
+            self._wills,
+        )
 
         def main() -> int:
-            return Housekeeper(
-                self._plan,
-                orders=orders.reading,
-                wake_pipes=wake_pipes,
-                boards=boards,
-                wills=self._wills,
-                roster=roster,
-            ).run()
+            return Housekeeper(self._plan, household, Orders(orders.reading, roster)).run()
 
         closing = (orders.writing, *self._lifeline)
         title = f"pgsched: housekeeper of {self._plan.worker_id}"
+        self._housekeeper.clear_board()
         self._housekeeper.note_start(fork(title, main, closing=closing))
 
     def _start_poller(self, number: int, slot: Slot) -> None:
@@ -206,8 +219,7 @@ class Supervisor:
 
         assert self._orders is not None
         closing = (self._lifeline.writing, *self._orders)
-        slot.board.clear()
-        slot.board.note(Moment.TURNED, monotonic())
+        slot.clear_board()
         slot.note_start(fork(f"pgsched: poller {identity}", main, closing=closing))
         slot.identity = identity
         slot.is_ready = False
@@ -246,10 +258,10 @@ class Supervisor:
         return Roster(members, tuple(self._ended))
 
     def _tell_housekeeper(self) -> None:
+        """Where it doesn't listen, its successor is forked with the roster of that moment."""
         assert self._orders is not None
-        # It may hang or be gone: its successor is forked with the roster of that moment.
-        with suppress(BlockingIOError, BrokenPipeError):
-            os.write(self._orders.writing, self._roster().written())
+        if not self._roster().tell(self._orders.writing) and self._housekeeper.pid is not None:
+            os.kill(self._housekeeper.pid, signal.SIGKILL)
 
     # Watching
 
@@ -370,16 +382,35 @@ class Supervisor:
                 self._log.error(Event.POLLER_KILLED, poller=slot.identity, pid=slot.pid)
 
     def _kill_stalled(self) -> None:
-        """A poller whose loop stands still is of no use. What it ran is suspected, and runs alone the next time."""
-        longest_s = self._plan.stall_timeout.total_seconds()
+        """Who stands still is of no use: what a poller ran is suspected, and runs alone the next time."""
+        if self._has_stood_still():
+            return
+        if self._housekeeper.has_stalled(self._patience_s):
+            self._kill_for_stalling(self._housekeeper, Event.HOUSEKEEPER_KILLED)
         for slot in self._slots:
-            if slot.pid is None or slot.board.stalled_s(monotonic()) < longest_s:
-                continue
-            self._log.error(
-                Event.POLLER_KILLED, poller=slot.identity, pid=slot.pid, reason="stalled"
-            )
-            slot.board.note(Moment.TURNED, monotonic())
-            os.kill(slot.pid, signal.SIGKILL)
+            if slot.has_stalled(self._plan.stall_timeout.total_seconds()):
+                self._kill_for_stalling(slot, Event.POLLER_KILLED, poller=slot.identity)
+
+    def _kill_for_stalling(self, child: Child, event: Event, **facts: str) -> None:
+        assert child.pid is not None
+        self._log.error(event, pid=child.pid, reason="stalled", **facts)
+        child.board.note(Moment.TURNED, monotonic())
+        os.kill(child.pid, signal.SIGKILL)
+
+    def _has_stood_still(self) -> bool:
+        """All of us may have been stopped (a paused container): then the others need a moment, as we did."""
+        last_turn, self._turned_at = self._turned_at, monotonic()
+        if self._turned_at - last_turn < 2 * STALL_CHECK_S:
+            return False
+        for child in (self._housekeeper, *self._slots):
+            child.board.note(Moment.TURNED, self._turned_at)
+        return True
+
+    @property
+    def _patience_s(self) -> float:
+        """Before others may call this worker dead, but longer than one call to the database may take."""
+        quarter = self._plan.heartbeat_timeout / 4
+        return max(LONGEST_CALL_S, min(self._plan.stall_timeout, quarter).total_seconds())
 
     def _end_housekeeper(self) -> None:
         """Closing its orders ends it, once it has handed on what the pollers left."""

@@ -89,16 +89,10 @@ class Store:
         max_crashes: int = 5,
         tasks: Sequence[str] = ("t",),
         expected_now: datetime | None = None,
+        companions: Sequence[str] = (),
     ) -> list[Recovered]:
-        return self.run(
-            liveness.recover_dead(
-                self.names,
-                tasks,
-                timeout=HOUR,
-                max_crashes=max_crashes,
-                expected_now=expected_now,
-            )
-        )
+        sweep = liveness.Sweep(HOUR, max_crashes, expected_now, companions)
+        return self.run(liveness.recover_dead(self.names, tasks, sweep))
 
     def recover_of(
         self, poller: str, *, started: Sequence[int] | None = None, max_crashes: int = 5
@@ -113,7 +107,7 @@ class Store:
             )
         )
 
-    def release_of(self, poller: str) -> int:
+    def release_of(self, poller: str) -> liveness.Released:
         return self.run(liveness.release_of(self.names, poller))
 
     def retry(self, instance: str) -> None:

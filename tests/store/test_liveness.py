@@ -35,7 +35,8 @@ def test_what_is_silent_for_longer_than_the_timeout_is_due_again_with_a_crash_mo
     store: Store,
 ) -> None:
     store.schedule("dead", "alive")
-    store.pick()
+    assert [held.task_instance for held in store.pick("q", limit=1)] == ["alive"]
+    store.pick("p")
     store.age_heartbeat("dead", HOUR + timedelta(minutes=1))
     [recovered] = store.recover_dead()
     assert (recovered.task_instance, recovered.poller, recovered.crashes) == ("dead", "p", 1)
@@ -105,7 +106,7 @@ def test_recovering_a_poller_touches_nobody_elses(store: Store) -> None:
 def test_releasing_a_poller_counts_no_crash(store: Store) -> None:
     store.schedule("a", "b", "c")
     store.pick(limit=2)
-    assert store.release_of("p") == 2
+    assert store.release_of("p") == (2, 0)
     assert [row["crashes"] for row in store.rows()] == [0, 0, 0]
     assert len(store.pick()) == 3
 
@@ -132,6 +133,50 @@ def test_of_several_that_died_with_their_worker_none_is_charged_and_each_is_susp
         store.age_heartbeat(instance, HOUR + timedelta(minutes=1))
     assert {each.crashes for each in store.recover_dead()} == {0}
     assert [(row["crashes"], row["suspicions"]) for row in store.rows()] == [(0, 1), (0, 1)]
+
+
+def test_what_a_dead_worker_had_picked_since_its_last_beat_dies_with_the_rest(
+    store: Store,
+) -> None:
+    """Or each of them would be found as the only one of its worker, one after the other."""
+    store.schedule("a", "b", "c")
+    for instance, poller in (("a", "w/0-1"), ("b", "w/0-1"), ("c", "w/1-2")):
+        assert [held.task_instance for held in store.pick(poller, limit=1)] == [instance]
+    for instance, minutes in (("a", 1), ("b", -1), ("c", -20)):
+        store.age_heartbeat(instance, HOUR + timedelta(minutes=minutes))
+    assert store.recover_dead() == []  # poller 0 still seems to live
+    store.age_heartbeat("b", timedelta(minutes=2))
+    assert store.recover_dead() == []  # poller 1 is silent for so long that it may be dead too
+    store.age_heartbeat("c", timedelta(minutes=21))
+    assert len(store.recover_dead()) == 3
+    assert {(row["crashes"], row["suspicions"]) for row in store.rows()} == {(0, 1)}
+
+
+def test_one_that_is_left_of_many_in_a_sweep_is_not_charged(store: Store) -> None:
+    store.schedule("last")
+    store.pick("w/0-1")
+    store.age_heartbeat("last", HOUR + timedelta(minutes=1))
+    [recovered] = store.recover_dead(companions=["w"])
+    assert (recovered.worker, recovered.crashes) == ("w", 0)
+
+
+def test_what_its_living_poller_has_forgotten_is_dead_after_twice_the_timeout(store: Store) -> None:
+    store.schedule("forgotten", "other")
+    store.pick()
+    store.age_heartbeat("forgotten", 2 * HOUR - timedelta(minutes=1))
+    assert store.recover_dead() == []
+    store.age_heartbeat("forgotten", timedelta(minutes=2))
+    assert [each.task_instance for each in store.recover_dead()] == ["forgotten"]
+
+
+def test_what_somebody_has_locked_is_left_for_the_next_look(store: Store, database: str) -> None:
+    store.schedule("a", "b")
+    store.pick()
+    with psycopg.connect(database) as locking:
+        locking.execute("select 1 from scheduled_tasks where task_instance = 'a' for update")
+        assert store.release_of("p") == (1, 1)
+        locking.rollback()
+    assert store.release_of("p") == (1, 0)
 
 
 def test_what_died_beside_others_of_another_worker_is_charged(store: Store) -> None:

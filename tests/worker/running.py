@@ -48,7 +48,7 @@ class Project:
         self._diary = folder / "diary"
         (folder / "tasks_of_tests.py").write_text(TASKS.read_text())
 
-    def worker(self, *, number: int, **options: object) -> Worker:
+    def worker(self, *, number: int, is_impatient: bool = False, **options: object) -> Worker:
         config = self.folder / f"pgsched-{number}.yaml"
         settings = {
             "database": {"dsn": self.conninfo},
@@ -57,7 +57,8 @@ class Project:
             "logging": {"format": "json", "level": "info"},
         }
         config.write_text(json.dumps(settings))
-        return Worker(config, {**os.environ, "DIARY": str(self._diary)})
+        module = "tests.worker.impatient" if is_impatient else "pgsched"
+        return Worker(module, config, {**os.environ, "DIARY": str(self._diary)})
 
     def diary(self, what: str | None = None, instance: str | None = None) -> list[Entry]:
         """What tasks wrote down, in order."""
@@ -98,9 +99,9 @@ class Project:
 class Worker:
     """One `pgsched worker` and the lines it logs."""
 
-    def __init__(self, config: Path, environment: dict[str, str]) -> None:
+    def __init__(self, module: str, config: Path, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pgsched", "worker", "--config", str(config)],
+            [sys.executable, "-m", module, "worker", "--config", str(config)],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,12 +1,19 @@
 -- Promise: whatever a poller still held when it ended in order, or was ended by its own supervisor, is due
 -- again: no retry used, no crash counted. Only for pollers that are surely gone.
-with changed as (
+-- Answers how many those are, and how many are left because somebody has locked them: nobody's lock is waited for, which
+-- would keep the housekeeper from beating for others.
+with free as materialized (
+  select ctid from {table} where picked and picked_by = %(poller)s for update skip locked
+),
+changed as (
   update {table}
   set picked = false, picked_by = null, last_heartbeat = null, version = version + 1
-  where picked and picked_by = %(poller)s
-  returning task_name, task_instance, execution_time
+  where ctid = any (array (select ctid from free))
+  returning execution_time
 ),
 notified as (
   select pg_notify(%(channel)s, extract(epoch from min(execution_time))::text) from changed having count(*) > 0
 )
-select task_name, task_instance, (select count(*) from notified) from changed
+select (select count(*) from changed),
+  (select count(*) from {table} where picked and picked_by = %(poller)s) - (select count(*) from changed),
+  (select count(*) from notified)

@@ -1,0 +1,161 @@
+"""Makes due again what ended pollers of this worker left, at once, and what any dead worker holds, after the timeout.
+
+Waits for nobody's lock: who beats for the living must not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgsched.domain.completion import MoveToFailed
+from pgsched.errors import RowsLocked
+from pgsched.log import Event
+from pgsched.store.completing import Writer, complete
+from pgsched.store.liveness import BATCH, Sweep, recover_dead, recover_of, release_of
+from pgsched.store.operation import Query, preceded
+from pgsched.worker.looks import LOOKS_S, Looks
+from pgsched.worker.roster import End
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    from pgsched.log import Logger
+    from pgsched.store.liveness import Recovered
+    from pgsched.store.session import Session
+    from pgsched.worker.plan import Plan
+    from pgsched.worker.roster import Ended
+    from pgsched.worker.wills import Wills
+
+LAST_LOOKS = 3
+"""So many of them must have been made before the worker may end."""
+
+AGAIN_S = 0.5
+"""What somebody has locked is tried again after this."""
+
+IMPATIENT = Query("set_for_transaction", {"names": ["lock_timeout"], "values": ["100ms"]})
+
+
+class Recovery:
+    """What has been looked for and what is still to be."""
+
+    def __init__(self, plan: Plan, session: Session, wills: Wills, log: Logger) -> None:
+        self._plan = plan
+        self._session = session
+        self._wills = wills
+        self._log = log
+        self._looks: dict[str, Looks] = {}
+
+    def wait_s(self, ended: Iterable[Ended]) -> float:
+        """Seconds until the next look for what one of these left; infinite where all is done."""
+        return min((self._looks_for(each).wait_s for each in ended), default=float("inf"))
+
+    def is_done(self, ended: Iterable[Ended]) -> bool:
+        """Whether enough was looked for what these left."""
+        return all(
+            self._looks_for(each).made >= min(LAST_LOOKS, len(_pauses_s(each))) for each in ended
+        )
+
+    def hand_on(self, ended: Iterable[Ended], present: Collection[str]) -> None:
+        """What ended pollers held is due again, but for those that are still `present`."""
+        known = {each.identity: each for each in ended}
+        self._looks = {who: looks for who, looks in self._looks.items() if who in known}
+        for each in known.values():
+            looks = self._looks_for(each)
+            if each.identity in present or looks.wait_s:
+                continue
+            if self._hand_on_of(each):
+                looks.note_look()
+            else:
+                looks.begin((AGAIN_S,))
+
+    def sweep(self, expected_now: datetime | None) -> None:
+        """Make due again what a dead worker holds: a heartbeat timeout after its last sign of life."""
+        companions: set[str] = set()
+        found: list[Recovered] | None = None
+        while found is None or len(found) == BATCH:
+            terms = Sweep(
+                self._plan.heartbeat_timeout, self._plan.max_crashes, expected_now, companions
+            )
+            found = self._session.run(
+                recover_dead(self._session.names, list(self._plan.tasks), terms)
+            )
+            companions.update(each.worker for each in found)
+            self._log_recovered(found, reason="heartbeat stopped")
+
+    def _looks_for(self, ended: Ended) -> Looks:
+        """When to look for what an ended poller left."""
+        return self._looks.setdefault(ended.identity, Looks(_pauses_s(ended)))
+
+    def _hand_on_of(self, ended: Ended) -> bool:
+        """Hand on what one of them left; answers whether nothing that can be seen is left."""
+        try:
+            self._carry_out_will(ended)
+        except RowsLocked:
+            return False
+        if ended.end is End.DIED:
+            return self._recover(ended)
+        released = self._session.run(release_of(self._session.names, ended.identity))
+        if released.executions:
+            facts = {"poller": ended.identity, "executions": released.executions}
+            self._log.info(Event.EXECUTION_RELEASED, **facts)
+        return not released.locked
+
+    def _recover(self, ended: Ended) -> bool:
+        found = None
+        while found is None or len(found) == BATCH:
+            found = self._session.run(
+                recover_of(
+                    self._session.names,
+                    ended.identity,
+                    ended.started,
+                    cause=ended.cause,
+                    max_crashes=self._plan.max_crashes,
+                )
+            )
+            self._log_recovered(found, reason=f"poller died: {ended.cause}")
+        return True
+
+    def _carry_out_will(self, ended: Ended) -> None:
+        """What its poller could only have written too soon: runs that nothing but its end has stopped, as failures.
+
+        Raises: RowsLocked.
+        """
+        will = self._wills.of(ended.identity)
+        if not will:
+            return
+        writer = Writer(ended.identity, self._plan.polling_interval)
+        receipts = self._session.run(
+            preceded(IMPATIENT, complete(self._session.names, writer, will)), is_atomic=True
+        )
+        self._wills.forget(ended.identity)
+        for completion, receipt in zip(will, receipts, strict=True):
+            is_over = isinstance(completion, MoveToFailed)
+            event = Event.EXECUTION_EXHAUSTED if is_over else Event.EXECUTION_FAILED
+            name, instance, _ = completion.execution.key
+            facts = {"task": name, "instance": instance, "reason": "timeout"}
+            self._log.error(event, **facts, receipt=receipt.value)
+
+    def _log_recovered(self, found: list[Recovered], *, reason: str) -> None:
+        if idle := [each for each in found if not each.is_suspect]:
+            self._log.info(
+                Event.EXECUTION_RELEASED, poller=idle[0].poller, executions=len(idle), reason=reason
+            )
+        for each in found:
+            if not each.is_suspect:
+                continue
+            facts = {
+                "task": each.task_name,
+                "instance": each.task_instance,
+                "crashes": each.crashes,
+            }
+            facts |= {"poller": each.poller, "reason": reason}
+            if each.is_buried:
+                self._log.error(Event.EXECUTION_BURIED, **facts)
+            else:
+                self._log.warning(Event.EXECUTION_RECOVERED, **facts)
+
+
+def _pauses_s(ended: Ended) -> tuple[float, ...]:
+    """Before each look for what one left: its last pick may commit after it is dead."""
+    return LOOKS_S[:1] if ended.end is End.IN_ORDER else LOOKS_S

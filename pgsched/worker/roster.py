@@ -1,0 +1,91 @@
+"""Which pollers a worker has, and which have ended: what a supervisor tells its housekeeper."""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import StrEnum
+from typing import NamedTuple
+
+from pgsched.worker.wakeup import drained
+
+
+class Member(NamedTuple):
+    """A poller of this worker, as the supervisor knows it."""
+
+    identity: str
+    pid: int
+    number: int
+
+
+class End(StrEnum):
+    """How a poller ended. Only what died of itself leaves executions that collect a crash."""
+
+    IN_ORDER = "in order"
+    KILLED = "killed"
+    DIED = "died"
+
+
+class Ended(NamedTuple):
+    """A poller that is gone; where it died: of what, and what it was running (their `seq`)."""
+
+    identity: str
+    end: End
+    started: tuple[int, ...] = ()
+    cause: str = ""
+
+
+class Roster(NamedTuple):
+    """Who is there, and whose executions are still to be handed on: the supervisor's word, replaced whole."""
+
+    members: tuple[Member, ...] = ()
+    ended: tuple[Ended, ...] = ()
+
+    def tell(self, pipe: int) -> bool:
+        """Write it on a pipe that doesn't block; answers whether it went through whole."""
+        line = (json.dumps([self.members, self.ended]) + "\n").encode()
+        try:
+            return os.write(pipe, line) == len(line)
+        except (BlockingIOError, BrokenPipeError):
+            return False
+
+    @classmethod
+    def read(cls, line: bytes) -> Roster:
+        members, ended = json.loads(line)
+        return cls(
+            tuple(Member(*member) for member in members),
+            tuple(
+                Ended(who, End(end), tuple(started), cause) for who, end, started, cause in ended
+            ),
+        )
+
+
+class Orders:
+    """The housekeeper's end of that pipe, and the last word that came through it."""
+
+    def __init__(self, pipe: int, roster: Roster) -> None:
+        self._pipe: int | None = pipe
+        self._unread = b""
+        self.roster = roster
+
+    @property
+    def ends(self) -> list[int]:
+        """What to wait for; nothing once there will be no more orders."""
+        return [] if self._pipe is None else [self._pipe]
+
+    @property
+    def are_over(self) -> bool:
+        """Whether the supervisor is done, or gone."""
+        return self._pipe is None
+
+    def take(self) -> None:
+        """Take in what has come."""
+        assert self._pipe is not None
+        try:
+            self._unread += drained(self._pipe)
+        except EOFError:
+            self._pipe = None
+            return
+        *lines, self._unread = self._unread.split(b"\n")
+        if lines:
+            self.roster = Roster.read(lines[-1])
