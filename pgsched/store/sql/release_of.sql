@@ -1,8 +1,8 @@
 -- Promise: whatever a poller still held when it ended in order, or was ended by its own supervisor, is due
 -- again: no retry used, no crash counted. Only for pollers that are surely gone.
 with changed as (
-  update {table}
-  set picked = false, picked_by = null, last_heartbeat = null, version = version + 1
+  update {table} as execution
+  set picked = false, picked_by = null, last_heartbeat = null, version = {next_version}
   where picked and picked_by = %(poller)s
   returning task_name, task_instance, execution_time
 ),
