@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.domain.completion import MoveToFailed
-from pgsched.errors import DatabaseUnavailable
+from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event, Logger
 from pgsched.store.completing import Writer, complete
 from pgsched.store.listening import NO_PRIORITY, NOW, Hint
@@ -94,7 +94,7 @@ class End(StrEnum):
 
 
 class Ended(NamedTuple):
-    """A poller that is gone; where it died: of what, and what it was running (their `seq`)."""
+    """A poller that is gone; where it died: of what, and what it had been running (their `seq`)."""
 
     identity: str
     end: End
@@ -239,7 +239,10 @@ class Housekeeper:
             self._when_due(self._sweep, self._recover_dead)
             self._when_due(self._look, self._look_for_all)
             self._when_due(self._stall_check, self._name_stalled)
-        except DatabaseUnavailable as error:
+        except (
+            DatabaseUnavailable,
+            InvalidData,
+        ) as error:  # whatever it refuses, wait and try again
             self._close()
             self._outage.note_lost(error)
 

@@ -41,12 +41,12 @@ class Entry(NamedTuple):
 class Project:
     """A folder as a user has it, on a database of its own."""
 
-    def __init__(self, folder: Path, conninfo: str) -> None:
+    def __init__(self, folder: Path, conninfo: str, tasks: Path = TASKS) -> None:
         self.folder = folder
         self.conninfo = conninfo
         self.client = Client(conninfo)
         self._diary = folder / "diary"
-        (folder / "tasks_of_tests.py").write_text(TASKS.read_text())
+        (folder / "tasks_of_tests.py").write_text(tasks.read_text())
 
     def worker(self, *, number: int, **options: object) -> Worker:
         config = self.folder / f"pgsched-{number}.yaml"
