@@ -13,10 +13,10 @@ from pgsched.domain.data import to_json
 from pgsched.domain.execution import NewExecution, State, TaskInstance
 from pgsched.domain.request import (
     checked_delay,
-    checked_name,
     checked_priority,
     checked_time,
     chosen_delay,
+    known_name,
     name_of,
     new_execution,
 )
@@ -265,14 +265,14 @@ class AsyncClient:
 
 def _id(task: str | AnyTask, instance: str) -> TaskInstance:
     return TaskInstance(
-        checked_name("the task name", name_of(task)), checked_name("the task instance", instance)
+        known_name("the task name", name_of(task)), known_name("the task instance", instance)
     )
 
 
 def _wanted(execution: Wanted, *, at: datetime | None, priority: int | None) -> NewExecution:
     if not isinstance(execution, tuple) or len(execution) < 2:
         raise InvalidData(
-            f"{execution!r} is no execution; allowed: (task, instance), (task, instance, data) or NewExecution"
+            f"{execution!r:.60} is no execution; allowed: (task, instance), (task, instance, data) or NewExecution"
         )
     if not isinstance(execution, NewExecution):
         execution = NewExecution(*execution)
@@ -310,7 +310,7 @@ def _reschedule(
 def _listing(
     task: str | AnyTask | None, state: State | str | None, limit: int | None
 ) -> Operation[list[Execution]]:
-    name = None if task is None else name_of(task)
+    name = None if task is None else known_name("the task name", name_of(task))
     return reading.list_executions(
         task=name, state=None if state is None else State(state), limit=limit
     )

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class Terminated(SystemExit):
+    """SIGTERM, where nothing else takes note of it: none of the tree, and no exit that somebody's code asked for."""
+
+
 class PgschedError(Exception):
     """The root of all errors that pgsched raises on purpose."""
 

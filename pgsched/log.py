@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from enum import StrEnum
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
+
+from pgsched.domain.text import printable, printable_json
 
 
 class Event(StrEnum):
@@ -109,6 +112,21 @@ def bound_logger(**facts: Any) -> Any:
     return structlog.get_logger().bind(**facts)
 
 
+class _Unfailing:
+    """A stream whose troubles (a full disk, a reader who has left, a task that closed it) cost lines, not processes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure_logging(*, json: bool, level: str) -> None:
     """Send pgsched's events and the standard library's records to stderr, in one form. Call once per process tree."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -117,16 +135,15 @@ def configure_logging(*, json: bool, level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
-        if json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    errors = structlog.processors.format_exc_info if json else _as_it_is
+    rendering: list[structlog.types.Processor] = [
+        structlog.processors.format_exc_info,
+        _event_first,
+        *_renderers(json=json),
+    ]
     structlog.configure(
-        processors=[*shared, errors, _event_first, renderer],
+        processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -135,9 +152,7 @@ def configure_logging(*, json: bool, level: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                errors,
-                _event_first,
-                renderer,
+                *rendering,
             ],
         )
     )
@@ -154,7 +169,26 @@ def _event_first(
     return {**first, **event}
 
 
-def _as_it_is(
+def _renderers(*, json: bool) -> list[structlog.types.Processor]:
+    """From facts to a line in which names and errors of others can't move a terminal, nor a program's values change.
+
+    Tracebacks are plain: pretty ones show what variables hold, and that is data.
+    """
+    if json:
+        to_json = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
+        return [to_json, lambda _logger, _method, line: printable_json(str(line))]
+    plain = structlog.dev.plain_traceback
+    colors = sys.stderr.isatty()
+    return [_printable, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+
+
+def _printable(
     _logger: Any, _method: str, event: structlog.types.EventDict
 ) -> structlog.types.EventDict:
+    """Texts on one line each, but for an exception's, which has lines of its own."""
+    for key, value in event.items():
+        if key == "exception":
+            event[key] = "\n".join(map(printable, str(value).split("\n")))
+        elif isinstance(value, str):
+            event[key] = printable(value)
     return event

@@ -6,13 +6,15 @@ The only room that imports users' code. Registers nothing globally: tasks are wh
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgsched.domain.outcome import error_line
 from pgsched.domain.task import AnyTask, Task, caller_of
-from pgsched.errors import ConfigError, TaskModuleError
+from pgsched.errors import ConfigError, TaskModuleError, Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,16 +58,26 @@ def load_tasks(modules: Sequence[str], folder: Path) -> dict[str, AnyTask]:
 
 
 def _imported(name: str) -> ModuleType:
+    pid = os.getpid()
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+    except (KeyboardInterrupt, Terminated):
+        raise  # meant for us, not for the module
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise TaskModuleError(name, f"not found on {', '.join(sys.path[:3])}, …") from None
-        raise TaskModuleError(name, f"its import failed: {error}{_place(error)}") from error
-    except (Exception, SystemExit) as error:
         raise TaskModuleError(
-            name, f"its import failed: {type(error).__name__}: {_one_line(error)}{_place(error)}"
+            name, f"its import failed: {_one_line(error)}{_place(error)}"
         ) from error
+    except BaseException as error:
+        raise TaskModuleError(
+            name, f"its import failed: {error_line(error)}{_place(error)}"
+        ) from error
+    if os.getpid() != pid:
+        raise TaskModuleError(
+            name, "its import forked, and this is the child: it must not be a second worker"
+        )
+    return module
 
 
 def _tasks_of(module: ModuleType) -> dict[str, AnyTask]:

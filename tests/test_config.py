@@ -279,14 +279,14 @@ def test_all_problems_are_told_one_line_each(config: Callable[[str | bytes], Pat
         ("worker:\n  1: x\n", "prod.yaml, line 2: not YAML: a key must be text"),
         ("? [a]\n: b\n", "prod.yaml, line 1: not YAML: a key must be text"),
         ("worker:\n  id: \0\n", "prod.yaml, line 2: not YAML: the character U+0000 is not allowed"),
-        ("worker:\n  processes: " + "9" * 5000, "prod.yaml: not YAML: a number in it is too long"),
+        ("worker:\n  processes: " + "9" * 5000, "prod.yaml, line 2: not YAML: a number has more"),
         (b"worker:\n  id: \xff\n", "prod.yaml, line 2: not UTF-8: byte 0xFF"),
         ("[1, 2]\n", "prod.yaml: not a mapping of sections"),
         ("worker: 3\n", "prod.yaml, line 1: worker: not a mapping of keys"),
         ("[" * 5000, "prod.yaml: nested too deeply"),
         (
             "#" * (1 << 21),
-            "prod.yaml: too large for a configuration (allowed: up to 1048576 bytes)",
+            "prod.yaml: too large for a configuration (allowed: up to 65536 bytes)",
         ),
     ],
 )

@@ -151,7 +151,7 @@ def instant_of(text: str) -> datetime:
         instant = datetime.fromisoformat(text)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{text!r:.60} is no time ({error}); allowed: ISO 8601 with a zone, years 1 to 9999, "
+            f"{text!r:.60} is no time ({error!s:.100}); allowed: ISO 8601 with a zone, years 1 to 9999, "
             "such as 2030-01-31T09:00:00Z"
         ) from None
     if instant.utcoffset() is None:

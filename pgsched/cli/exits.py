@@ -12,6 +12,7 @@ from pgsched.errors import (
     DatabaseUnavailable,
     InvalidData,
     PgschedError,
+    Terminated,
     did_you_mean,
 )
 
@@ -66,6 +67,8 @@ def exit_status(command: Callable[[], object]) -> int:
     """Run a command to its exit status; whatever it raises becomes lines on stderr."""
     try:
         answer = command()
+    except Terminated:
+        return ExitStatus.TERMINATED
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except Exception as error:  # noqa: BLE001 the last line of defence: no trace but that of a bug

@@ -6,7 +6,9 @@ Imports typer and nothing heavy: `pgsched --help` and shell completion must answ
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -27,6 +29,7 @@ from pgsched.cli.commands.retry import retry
 from pgsched.cli.commands.schedule import schedule
 from pgsched.cli.commands.worker import worker
 from pgsched.cli.output import write, write_error
+from pgsched.errors import Terminated
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "migrate": migrate,
@@ -110,11 +113,28 @@ def main() -> None:
     """Run the command that `sys.argv` asks for and exit with its status."""
     _ensure_streams()
     # As process 1 of a container a signal without a handler is ignored, and loading takes a moment.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(exits.ExitStatus.TERMINATED))
+    signal.signal(signal.SIGTERM, _terminate)
     if any(word.startswith("--dsn") for word in sys.argv):
         from setproctitle import setproctitle
 
         setproctitle("pgsched")  # a DSN may hold a password, and everybody can read arguments
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not break an ASCII terminal
-    sys.exit(exits.exit_status(lambda: app(prog_name="pgsched", standalone_mode=False)))
+    status = exits.exit_status(lambda: app(prog_name="pgsched", standalone_mode=False))
+    _leave_threads(status)
+    sys.exit(status)
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise Terminated(exits.ExitStatus.TERMINATED)
+
+
+def _leave_threads(status: int) -> None:
+    """Python waits for threads at its end: one that a task module has started may never end."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if all(thread.daemon for thread in others):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,8 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from pgsched.domain.text import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,6 @@ UNBOUNDED_WIDTH = 1_000_000
 EMPTY = "-"
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-_UNPRINTABLE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def say(text: str) -> None:
@@ -47,7 +47,7 @@ def say_json(document: object) -> None:
     """One JSON document on stdout, in UTF-8 or, where stdout has another encoding, in ASCII."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
     text = json.dumps(document, ensure_ascii=encoding not in {"utf-8", "utf8"}, indent=2)
-    write(f"{_UNPRINTABLE_IN_JSON.sub(_json_escape, text)}\n")
+    write(f"{printable_json(text)}\n")
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -98,24 +98,14 @@ def write_error(text: str) -> None:
         sys.stderr.flush()
 
 
-def printable(text: str) -> str:
-    """The text with control, format and other characters that aren't printable as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
-
-
-def _json_escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
-
-
 def one_line(text: str, *, limit: int) -> str:
     """The text on one line, cut with an ellipsis."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return cut(" ".join(text.split()), limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """At most so many characters, the last an ellipsis where there were more."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def now() -> datetime:

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
     from yaml.nodes import Node
 
-LONGEST_FILE_BYTES = 1 << 20
-"""A configuration has some hundred bytes; what is larger than this is another file."""
+LONGEST_FILE_BYTES = 1 << 16
+"""A configuration has some hundred bytes; what is larger than this is another file, and takes seconds to read."""
+
+LONGEST_NUMBER = 40
+"""Characters: numbers to base 60, which YAML has, take minutes to read where they are long enough."""
 
 Key: TypeAlias = tuple[str, ...]
 Document: TypeAlias = dict[str, Any]
 
 _TEXT = "tag:yaml.org,2002:str"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
@@ -43,12 +47,15 @@ class _Loader(yaml.SafeLoader):
             raise _refusal("aliases are not supported", event)
         if getattr(event, "tag", None):
             raise _refusal("tags are not supported", event)
-        return super().compose_node(parent, index)
+        node = super().compose_node(parent, index)
+        if node is not None and node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
+            raise _refusal(f"a number has more than {LONGEST_NUMBER} characters", node)
+        return node
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 as the base class has it
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.tag != _TEXT:
+            if key.tag != _TEXT or not key.value.isprintable():
                 raise _refusal("a key must be text", key)
             if key.value in seen:
                 raise _refusal(f"the key {key.value!r:.60} is there twice", key)
@@ -74,8 +81,8 @@ def read_document(file: Path) -> tuple[Document, dict[Key, str]]:
         raise ConfigError(problem, file=_place(file, line)) from None
     except RecursionError:
         raise ConfigError("nested too deeply", file=str(file)) from None
-    except ValueError:
-        raise ConfigError("not YAML: a number in it is too long", file=str(file)) from None
+    except ValueError as error:  # a number without digits, a character that there is not
+        raise ConfigError(f"not YAML: {error}", file=str(file)) from None
     if document is None:
         return {}, {}
     if not isinstance(root, MappingNode):

@@ -78,6 +78,8 @@ def checked_dsn(dsn: str) -> str:
         raise ValueError("this is no DSN (not shown: it may hold a password)")
     if "\0" in dsn:
         raise ValueError("this DSN holds a NUL character")
+    if re.search("[\ud800-\udfff]", dsn):
+        raise ValueError("this DSN is not UTF-8")
     return dsn
 
 

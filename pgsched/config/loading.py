@@ -78,11 +78,16 @@ def _overrides(
     for variable, text in sorted(environment.items()):
         match = _VARIABLE.fullmatch(variable.upper())
         if match and text:
-            yield Override(variable, (match["section"].lower(), match["key"].lower()), text)
+            yield Override(variable, (_named(match["section"]), _named(match["key"])), text)
     if dsn is not None:
         yield Override("--dsn", ("database", "dsn"), dsn)
     if processes is not None:
         yield Override("--processes", ("worker", "processes"), str(processes))
+
+
+def _named(part: str) -> str:
+    """A part of a variable's name as a key; what isn't UTF-8 in it is no part of any."""
+    return part.lower().encode("utf-8", "backslashreplace").decode()
 
 
 def _value(section: str, key: str, text: str) -> object:
@@ -102,7 +107,7 @@ def _list(text: str) -> object:
         return [part.strip() for part in text.split(",") if part.strip()]
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

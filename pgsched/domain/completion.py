@@ -19,7 +19,7 @@ from pgsched.domain.outcome import (
     Succeeded,
     error_line,
 )
-from pgsched.domain.request import LONGEST_WAIT
+from pgsched.domain.request import LONGEST_WAIT, checked_time
 
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held, NewExecution
@@ -80,7 +80,7 @@ class Decided(NamedTuple):
     """A completion, and what broke in the user's failure handler or schedule on the way to it, if anything."""
 
     completion: Completion
-    broken: Exception | None = None
+    broken: BaseException | None = None
 
 
 def decide(finished: Finished, task: AnyTask, *, now: datetime, chance: float) -> Decided:
@@ -135,14 +135,14 @@ def _decide_failed(
             assert_never(decision)
 
 
-def _consult(task: AnyTask, failure: Failure) -> tuple[FailureDecision, Exception | None]:
+def _consult(task: AnyTask, failure: Failure) -> tuple[FailureDecision, BaseException | None]:
     """The handler's decision. One that raises, or answers something else, counts as no handler (spec §4)."""
     default: FailureDecision = DEFAULT_RETRY if task.schedule is None else GiveUp()
     if task.on_failure is None:
         return default, None
     try:
         return _checked(task.on_failure(failure)), None
-    except Exception as broken:  # noqa: BLE001 the user's code
+    except BaseException as broken:  # noqa: BLE001 the user's code: sys.exit() in it must not end a thread of ours
         return default, broken
 
 
@@ -152,27 +152,27 @@ def _checked(decision: object) -> FailureDecision:
             return decision
         case RetryIn(delay=timedelta() as delay) if delay <= LONGEST_WAIT:
             return RetryIn(max(delay, timedelta(0)))
-        case RetryAt(at=datetime() as at) if at.tzinfo is not None:
-            return decision
-        case RetryAt():
-            raise TypeError(f"a failure handler answered {decision!r}: its time needs a zone")
+        case RetryAt(at=at):
+            return RetryAt(_instant("a failure handler", at))
         case _:
             raise TypeError(
-                f"a failure handler answered {decision!r}; "
+                f"a failure handler answered {decision!r:.120}; "
                 "allowed: RetryIn(timedelta of at most 1,000 years), RetryAt(datetime), GiveUp()"
             )
 
 
-def _next_time(task: AnyTask, now: datetime) -> tuple[datetime | timedelta, Exception | None]:
+def _next_time(task: AnyTask, now: datetime) -> tuple[datetime | timedelta, BaseException | None]:
     """The schedule's next time. A broken schedule must neither stop its task for ever nor spin."""
     assert task.schedule is not None
     try:
-        return _checked_time(task.schedule.next_time(now)), None
-    except Exception as broken:  # noqa: BLE001 the user's code
+        return _instant("a schedule", task.schedule.next_time(now)), None
+    except BaseException as broken:  # noqa: BLE001 the user's code: sys.exit() in it must not end a thread of ours
         return DEFAULT_RETRY.delay, broken
 
 
-def _checked_time(coming: object) -> datetime:
-    if not isinstance(coming, datetime) or coming.tzinfo is None:
-        raise TypeError(f"a schedule answered {coming!r}; allowed: a datetime with a zone")
-    return coming
+def _instant(who: str, at: object) -> datetime:
+    """In UTC, so that nothing of the user's own classes goes on from here."""
+    instant = checked_time(at) if isinstance(at, datetime) else None
+    if instant is None:
+        raise TypeError(f"{who} answered {at!r:.120}; allowed: a datetime with a zone")
+    return instant

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from pgsched.domain.text import storable
+
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held, NewExecution
 
@@ -17,16 +19,12 @@ def error_line(error: BaseException) -> str:
     if isinstance(error, Told):
         return str(error)
     try:
-        message = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 the user's __str__
+        # Its beginning alone: to take 100 MB apart word by word takes gigabytes.
+        message = " ".join(str(error)[: 2 * ERROR_LIMIT].split())
+    except BaseException:  # noqa: BLE001 the user's __str__
         message = "(its message can't be shown)"
     name = type(error).__qualname__
     return storable(f"{name}: {message}" if message else name)[:ERROR_LIMIT]
-
-
-def storable(text: str) -> str:
-    """Text that Postgres takes: no NUL, no lone surrogates."""
-    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")
 
 
 class Succeeded(NamedTuple):

@@ -40,19 +40,25 @@ def name_of(task: str | AnyTask) -> str:
 
 
 def checked_name(what: str, name: object) -> str:
-    """A task name or instance that can be stored. Raises: InvalidData."""
+    """A task name or instance to schedule. Raises: InvalidData."""
+    size_bytes = len(known_name(what, name).encode("utf-8"))
+    if size_bytes > NAME_LIMIT_BYTES:
+        raise InvalidData(f"{what} is {size_bytes} bytes long; allowed: up to {NAME_LIMIT_BYTES}")
+    return str(name)
+
+
+def known_name(what: str, name: object) -> str:
+    """A task name or instance that may be in the table: other programs have their own limits. Raises: InvalidData."""
     if not isinstance(name, str):
-        raise InvalidData(f"{what} must be text, not {name!r}")
+        raise InvalidData(f"{what} must be text, not {name!r:.60}")
     if not name:
         raise InvalidData(f"{what} is empty")
     if "\0" in name:
         raise InvalidData(f"{what} holds a NUL character")
     try:
-        size_bytes = len(name.encode("utf-8"))
+        name.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidData(f"{what} holds a lone surrogate") from None
-    if size_bytes > NAME_LIMIT_BYTES:
-        raise InvalidData(f"{what} is {size_bytes} bytes long; allowed: up to {NAME_LIMIT_BYTES}")
     return name
 
 
@@ -61,7 +67,7 @@ def checked_time(at: datetime | None) -> datetime | None:
     if at is None:
         return None
     if not isinstance(at, datetime):
-        raise InvalidData(f"a time must be a datetime, not {at!r}")
+        raise InvalidData(f"a time must be a datetime, not {at!r:.60}")
     if at.tzinfo is None or at.utcoffset() is None:
         raise InvalidData(f"the time {at.isoformat()} has no zone; allowed: an aware datetime")
     try:
@@ -82,7 +88,7 @@ def checked_delay(delay: timedelta | None) -> timedelta | None:
     if delay is None:
         return None
     if not isinstance(delay, timedelta):
-        raise InvalidData(f"in_ must be a timedelta, not {delay!r}")
+        raise InvalidData(f"in_ must be a timedelta, not {delay!r:.60}")
     if not timedelta(0) <= delay <= LONGEST_WAIT:
         raise InvalidData(f"in_ must be from 0 to 1,000 years, not {delay}")
     return delay
@@ -93,9 +99,7 @@ def checked_priority(priority: int | None) -> int | None:
     if priority is None:
         return None
     if not isinstance(priority, int) or isinstance(priority, bool):
-        raise InvalidData(f"a priority must be a whole number, not {priority!r}")
+        raise InvalidData(f"a priority must be a whole number, not {priority!r:.60}")
     if priority not in PRIORITIES:
-        raise InvalidData(
-            f"a priority must be from {PRIORITIES[0]} to {PRIORITIES[-1]}, not {priority}"
-        )
+        raise InvalidData(f"a priority must be from {PRIORITIES[0]} to {PRIORITIES[-1]}")
     return priority

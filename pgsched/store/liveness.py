@@ -89,7 +89,7 @@ def recover_dead(names: Names, tasks: Sequence[str], sweep: Sweep) -> Operation[
 def recover_of(
     names: Names, poller: str, started: Sequence[int], *, cause: str, max_crashes: int
 ) -> Operation[list[Recovered]]:
-    """Make due again what a poller held that died of `cause` while it ran `started` (their `seq`). At most BATCH."""
+    """Make due again what a poller held that died of `cause` and had `started` these (their `seq`). At most BATCH."""
     which = {"poller": poller, "started": array(str(seq) for seq in started)}
     return _recovered((yield Query("recover_of", which | _terms(names, max_crashes, cause))))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections import deque
 from enum import IntEnum
 
 CELL_BYTES = 8
@@ -21,6 +22,8 @@ class Moment(IntEnum):
     """Its executions were beaten for."""
     STOPPING = 2
     """It has been asked to stop."""
+    LEFT = 3
+    """It has ended in order. An exit status says nothing: a task may end its process with any."""
 
 
 class Board:
@@ -30,7 +33,7 @@ class Board:
         memory = memoryview(mmap.mmap(-1, CELL_BYTES * (len(Moment) + cells)))
         self._moments = memory[: CELL_BYTES * len(Moment)].cast("d")
         self._cells = memory[CELL_BYTES * len(Moment) :].cast("q")
-        self._free = list(range(cells))
+        self._free = deque(range(cells))
         self.clear()
 
     def clear(self) -> None:
@@ -42,19 +45,24 @@ class Board:
 
     def enter(self, seq: int) -> int:
         """A run of the execution with this `seq` starts; answers its cell."""
-        cell = self._free.pop()
+        cell = self._free.popleft()
         self._cells[cell] = seq + 1
         return cell
 
     def leave(self, cell: int) -> None:
-        """That run has ended."""
-        self._cells[cell] = 0
+        """That run has ended. Its trace stays as long as it can: the process may yet die of it."""
+        self._cells[cell] = -self._cells[cell]
         self._free.append(cell)
 
     @property
     def started(self) -> tuple[int, ...]:
-        """The `seq` of all that runs, or ran when the poller died."""
-        return tuple(cell - 1 for cell in self._cells if cell)
+        """The `seq` of all that runs."""
+        return tuple(cell - 1 for cell in self._cells if cell > 0)
+
+    @property
+    def traces(self) -> tuple[int, ...]:
+        """The `seq` of all that runs or ran lately: when the poller dies, any that it still holds may be why."""
+        return tuple(abs(cell) - 1 for cell in self._cells if cell)
 
     def note(self, moment: Moment, at: float) -> None:
         self._moments[moment] = at

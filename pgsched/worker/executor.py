@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import random
 import threading
 from collections import deque
+from contextlib import suppress
 from contextvars import Context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +23,7 @@ from pgsched.domain.context import ExecutionContext
 from pgsched.domain.outcome import SUCCEEDED, Crashed, Failed, Finished, Interrupted
 from pgsched.worker.clock import monotonic
 from pgsched.worker.nursery import Died, Stopped
+from pgsched.worker.process import end_stray
 from pgsched.worker.run import Run, failed_of, finished_of, run_here, runners_of
 
 if TYPE_CHECKING:
@@ -89,6 +92,7 @@ class Executor:
         self._interrupted: set[RunKey] = set()
         self._timed: dict[RunKey, _Started] = {}
         self._is_reported = False
+        self._pid = os.getpid()
 
     @property
     def is_idle(self) -> bool:
@@ -174,6 +178,13 @@ class Executor:
         for execution in new:
             self._timed[execution.key] = _Started(execution, now, is_told=True)
         return new
+
+    def hand_back_stillborn(self) -> None:
+        """Hand back async runs that were cancelled before their first step: nothing of ours has seen them end."""
+        for execution in self._loop.take_stillborn():
+            self._runs.append(self._decided(Finished(execution, Interrupted(), monotonic(), 0.0)))
+            with self._slots:
+                self._free += 1
 
     def newly_blocked(self) -> str | None:
         """The name of the task that has held the event loop for seconds, told once each time."""
@@ -287,6 +298,7 @@ class Executor:
     async def _run_on_loop(self, execution: Held) -> None:
         cell = self._board.enter(execution.seq)
         finished = await self._run_async(execution)
+        end_stray(self._pid)
         self._board.leave(cell)
         self._runs.append(self._decided(finished))
         following = self._next(is_async=True)
@@ -393,10 +405,15 @@ class _LoopThread:
         """Have the loop call it; from any thread."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(
-                target=self._loop.run_forever, name="pgsched-loop", daemon=True
-            ).start()
+            threading.Thread(target=self._run, name="pgsched-loop", daemon=True).start()
         self._loop.call_soon_threadsafe(function, executions)
+
+    def _run(self) -> None:
+        """Whatever ends the loop, other runs wait on it: users' code may stop it, and exits in its subtasks end it."""
+        assert self._loop is not None
+        while not self._loop.is_closed():
+            with suppress(BaseException):
+                self._loop.run_forever()
 
     def start(self, execution: Held, run: Coroutine[Any, Any, None]) -> None:
         """Make a task of the coroutine that runs an execution; on the loop's thread."""
@@ -407,6 +424,13 @@ class _LoopThread:
     def note_end(self, execution: Held) -> None:
         """Its task is about to end. (A callback of the task's would cost as much as the rest of a quick run.)"""
         self._tasks.pop(id(execution), None)
+
+    def take_stillborn(self) -> list[Held]:
+        """Those whose tasks are done and have not noted their end."""
+        done = [execution for execution, task in list(self._tasks.values()) if task.done()]
+        for execution in done:
+            self.note_end(execution)
+        return done
 
     def cancel_all(self, name: str | None = None) -> list[RunKey]:
         """Cancel every run, or those of one task; from any thread. Answers which."""

@@ -13,7 +13,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgsched.errors import DatabaseUnavailable
+from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event, Logger
 from pgsched.store.listening import NO_PRIORITY, Hint
 from pgsched.store.liveness import beat, names_of, server_uptime
@@ -156,7 +156,10 @@ class Housekeeper:
             self._when_due(self._sweep, self._recover_dead)
             self._when_due(self._look, self._look_for_all)
             self._when_due(self._stall_check, self._name_stalled)
-        except DatabaseUnavailable as error:
+        except (
+            DatabaseUnavailable,
+            InvalidData,
+        ) as error:  # whatever it refuses, wait and try again
             self._session.close()
             self._outage.note_lost(error)
             self._beat.restart(0.0)

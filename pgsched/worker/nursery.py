@@ -88,6 +88,9 @@ class Nursery:
             run: Run = channel.recv()
         except (OSError, EOFError):
             status = self._status_of(pid)
+            if status is None:  # it has closed its channel, and may still be doing whatever it does
+                self._kill(pid)
+                status = self._status_of(pid)
             if is_late or pid in self._stopped or status is None:
                 return Stopped(is_late=is_late)
             return Died(status_word(status))

@@ -9,7 +9,7 @@ from pgsched.log import Event
 from pgsched.worker.clock import monotonic
 
 if TYPE_CHECKING:
-    from pgsched.errors import DatabaseUnavailable
+    from pgsched.errors import PgschedError
     from pgsched.log import Logger
 
 FIRST_PAUSE_S = 0.1
@@ -36,7 +36,7 @@ class Outage:
         """Seconds until the next try; 0 where one may be made now."""
         return max(0.0, self._next_try_at - monotonic()) if self.is_on else 0.0
 
-    def note_lost(self, error: DatabaseUnavailable) -> None:
+    def note_lost(self, error: PgschedError) -> None:
         """A try failed. Pauses grow, with full jitter, so that a fleet does not come back in step."""
         if self._lost_at is None:
             self._lost_at = monotonic()

@@ -12,7 +12,7 @@ import signal
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgsched.errors import DatabaseUnavailable
+from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event, Logger
 from pgsched.store.completing import Writer
 from pgsched.store.liveness import SUSPECTED_TWICE, release_strays
@@ -35,6 +35,7 @@ from pgsched.worker.process import (
     EXIT_OK,
     Signals,
     resident_bytes,
+    standard_files,
 )
 from pgsched.worker.surroundings import surroundings_of
 from pgsched.worker.timer import Timer
@@ -102,6 +103,7 @@ class Poller:
         self._completed = 0
         self._most_executions = plan.max_executions_per_process or math.inf
         self._health_check = Timer(HEALTH_CHECK_S)
+        self._standard_files = standard_files()
         self._plan = plan
         self._tasks = list(plan.tasks)
         self._identity = identity
@@ -155,6 +157,7 @@ class Poller:
         self._session.close()
         self._leave_will()
         self._log.info(Event.POLLER_STOPPED, pid=os.getpid(), held=len(self._holding))
+        self._board.note(Moment.LEFT, monotonic())
         return self._status
 
     # What there is to wait for
@@ -231,9 +234,12 @@ class Poller:
             self._recycle("an execution overran")
 
     def _check_health(self) -> None:
-        """What creeps up: memory, and a task that holds the event loop."""
+        """What tasks do to their process: hold the event loop, close what isn't theirs, leave memory behind."""
+        self._executor.hand_back_stillborn()
         if blocked := self._executor.newly_blocked():
             self._log.warning(Event.LOOP_BLOCKED, task=blocked)
+        if standard_files() != self._standard_files:
+            self._recycle("a task has closed stdin, stdout or stderr")
         most = self._plan.max_memory_per_process
         if most is not None and (resident := resident_bytes()) > most:
             self._recycle(f"it holds {resident // 10**6} MB")
@@ -242,7 +248,10 @@ class Poller:
         try:
             self._release_strays()
             self._turn()
-        except DatabaseUnavailable as error:
+        except (
+            DatabaseUnavailable,
+            InvalidData,
+        ) as error:  # whatever it refuses, wait and try again
             self._outage.note_lost(error)
             self._strays.begin()
         else:

@@ -71,6 +71,16 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def standard_files() -> list[tuple[int, int]]:
+    """What stdin, stdout and stderr are. Where a task has closed one, the next connection or file takes its number."""
+    found = []
+    for number in range(3):
+        with suppress(OSError):
+            about = os.fstat(number)
+            found.append((about.st_dev, about.st_ino))
+    return found
+
+
 class Pipe(NamedTuple):
     """Two non-blocking ends."""
 
@@ -119,6 +129,14 @@ class Signals:
         self.bell.hush()
         received, self._received = self._received, []
         return received
+
+
+def end_stray(pid: int) -> None:
+    """End this process where it isn't `pid`: a child that a task forked, and that has come back from the task, would
+    go on as a second worker.
+    """
+    if os.getpid() != pid:
+        os._exit(EXIT_BUG)
 
 
 def fork(title: str, main: Callable[[], int], *, closing: tuple[int, ...] = ()) -> int:

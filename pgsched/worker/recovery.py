@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import MoveToFailed
-from pgsched.errors import RowsLocked
+from pgsched.errors import InvalidData, RowsLocked
 from pgsched.log import Event
 from pgsched.store.completing import Writer, complete
 from pgsched.store.liveness import BATCH, Sweep, recover_dead, recover_of, release_of
@@ -125,11 +125,15 @@ class Recovery:
         if not will:
             return
         writer = Writer(ended.identity, self._plan.polling_interval)
-        receipts = self._session.run(
-            preceded(IMPATIENT, complete(self._session.names, writer, will)), is_atomic=True
-        )
+        try:
+            receipts = self._session.run(
+                preceded(IMPATIENT, complete(self._session.names, writer, will)), is_atomic=True
+            )
+        except InvalidData as refused:  # what ran is due again instead
+            self._log.error(Event.COMPLETION_REFUSED, poller=ended.identity, error=str(refused))
+            receipts = []
         self._wills.forget(ended.identity)
-        for completion, receipt in zip(will, receipts, strict=True):
+        for completion, receipt in zip(will, receipts, strict=False):
             is_over = isinstance(completion, MoveToFailed)
             event = Event.EXECUTION_EXHAUSTED if is_over else Event.EXECUTION_FAILED
             name, instance, _ = completion.execution.key

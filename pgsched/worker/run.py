@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished, storable
+from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished
 from pgsched.domain.task import caller_of
+from pgsched.domain.text import storable
 from pgsched.worker.clock import monotonic
+from pgsched.worker.process import end_stray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +54,7 @@ def runners_of(tasks: Mapping[str, AnyTask]) -> dict[str, Runner]:
 
 def run_here(runner: Runner, execution: Held, context: ExecutionContext) -> Finished:
     """Call the task's function, and see an async one to its end. Never raises, whatever the user's code does."""
-    started_at = monotonic()
+    pid, started_at = os.getpid(), monotonic()
     outcome: Outcome
     try:
         answer = runner.call(execution.task_data, context)
@@ -60,6 +63,7 @@ def run_here(runner: Runner, execution: Held, context: ExecutionContext) -> Fini
         outcome = SUCCEEDED
     except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
         outcome = failed_of(error)
+    end_stray(pid)
     return finished_of(context, outcome, started_at)
 
 
@@ -82,6 +86,6 @@ def _bounded_traceback(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
-    except Exception:  # noqa: BLE001 the user's __str__
+    except BaseException:  # noqa: BLE001 the user's __str__
         text = f"{type(error).__qualname__} (its traceback can't be shown)"
     return storable(text[-TRACEBACK_LIMIT:])

@@ -7,6 +7,7 @@ leave behind when they die is handed on by the housekeeper, to which it keeps te
 from __future__ import annotations
 
 import gc
+import math
 import os
 import secrets
 import signal
@@ -319,12 +320,12 @@ class Supervisor:
 
     def _note_poller_end(self, slot: Slot, status: int) -> None:
         pid = slot.pid
-        end = End.IN_ORDER if status in {EXIT_OK, EXIT_AT_ONCE} else End.DIED
+        end = End.IN_ORDER if slot.board.last(Moment.LEFT) > -math.inf else End.DIED
         end = End.KILLED if pid in self._killed else end
         slot.note_end(has_died=end is End.DIED)
         self._end_runners(slot)
-        started = slot.board.started if end is End.DIED else ()
-        self._ended = [*self._ended, Ended(slot.identity, end, started, status_word(status))]
+        traces = slot.board.traces if end is End.DIED else ()
+        self._ended = [*self._ended, Ended(slot.identity, end, traces, status_word(status))]
         self._ended = self._ended[-REMEMBERED_ENDS:]
         self._tell_housekeeper()
         if end is End.DIED:

@@ -11,6 +11,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from pgsched.log import Event, Logger
+from pgsched.worker.board import Moment
+from pgsched.worker.clock import monotonic
 from pgsched.worker.process import EXIT_OK
 from pgsched.worker.surroundings import in_touch_for_s
 
@@ -47,6 +49,7 @@ class TouchWatch:
         while self._left_s <= 0:
             is_any_left = self._executor.stop_what_must_not_overlap() > 0
             if is_any_left and self._left_s < -self._grace_s:
+                self._board.note(Moment.LEFT, monotonic())
                 os._exit(EXIT_OK)
             self._never.wait(self._round_s)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from pgsched.cli import output
+from pgsched.domain.text import printable
 
 NOW = datetime(2030, 1, 31, 9, tzinfo=UTC)
 
@@ -45,7 +46,7 @@ def test_a_time_is_shown_in_utc() -> None:
     ],
 )
 def test_what_would_move_a_terminal_is_escaped(text: str, shown: str) -> None:
-    assert output.printable(text) == shown
+    assert printable(text) == shown
 
 
 def test_json_is_the_same_value_without_what_moves_a_terminal(

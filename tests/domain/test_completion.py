@@ -27,9 +27,9 @@ from pgsched.domain.outcome import (
     Outcome,
     Succeeded,
     error_line,
-    storable,
 )
 from pgsched.domain.task import AnyTask, Task
+from pgsched.domain.text import storable
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

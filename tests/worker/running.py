@@ -41,14 +41,15 @@ class Entry(NamedTuple):
 class Project:
     """A folder as a user has it, on a database of its own."""
 
-    def __init__(self, folder: Path, conninfo: str) -> None:
+    def __init__(self, folder: Path, conninfo: str, tasks: Path = TASKS) -> None:
         self.folder = folder
         self.conninfo = conninfo
+        self.module = "pgsched"
         self.client = Client(conninfo)
         self._diary = folder / "diary"
-        (folder / "tasks_of_tests.py").write_text(TASKS.read_text())
+        (folder / "tasks_of_tests.py").write_text(tasks.read_text())
 
-    def worker(self, *, number: int, is_impatient: bool = False, **options: object) -> Worker:
+    def worker(self, *, number: int, **options: object) -> Worker:
         config = self.folder / f"pgsched-{number}.yaml"
         settings = {
             "database": {"dsn": self.conninfo},
@@ -57,8 +58,7 @@ class Project:
             "logging": {"format": "json", "level": "info"},
         }
         config.write_text(json.dumps(settings))
-        module = "tests.worker.impatient" if is_impatient else "pgsched"
-        return Worker(module, config, {**os.environ, "DIARY": str(self._diary)})
+        return Worker(self.module, config, {**os.environ, "DIARY": str(self._diary)})
 
     def diary(self, what: str | None = None, instance: str | None = None) -> list[Entry]:
         """What tasks wrote down, in order."""

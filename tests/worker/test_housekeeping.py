@@ -62,7 +62,8 @@ def test_a_stopped_poller_without_a_supervisor_is_still_there(
 
 def test_a_housekeeper_that_stands_still_is_replaced(project: Project, start: Start) -> None:
     """Its patience cut short: as it is, it is longer than one call to the database may take."""
-    worker = start(is_impatient=True, processes=1)
+    project.module = "tests.worker.impatient"
+    worker = start(processes=1)
     project.client.schedule("sleep", "a", 6)
     project.wait_entries("started", "a")
     stopped = worker.housekeeper

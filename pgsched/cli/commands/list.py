@@ -9,7 +9,7 @@ import typer
 from pgsched.cli.arguments import AsJson, ConfigFile, Dsn, StateName
 from pgsched.cli.database import connected, settings_from
 from pgsched.cli.output import as_json as as_json_value
-from pgsched.cli.output import iso, note, one_line, relative, say_json, say_table
+from pgsched.cli.output import cut, iso, note, one_line, relative, say_json, say_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,8 @@ ROWS_SHOWN = 50
 """What a person reads of a table; a program gets all."""
 
 LONGEST_ERROR = 80
+LONGEST_NAME = 200
+"""Other programs may insert names of any length, and each row of a table is as wide as its widest."""
 
 
 def list_executions(
@@ -80,13 +82,13 @@ def _as_object(execution: "Execution") -> dict[str, object]:
 Cell: TypeAlias = "Callable[[Execution, datetime], str]"
 
 COLUMNS: dict[str, Cell] = {
-    "task": lambda execution, _: execution.task_name,
-    "instance": lambda execution, _: execution.task_instance,
+    "task": lambda execution, _: cut(execution.task_name, LONGEST_NAME),
+    "instance": lambda execution, _: cut(execution.task_instance, LONGEST_NAME),
     "state": lambda execution, _: execution.state.value,
     "due": lambda execution, now: _when(execution.execution_time, now),
     "failures": lambda execution, _: str(execution.consecutive_failures),
     "priority": lambda execution, _: "" if execution.priority is None else str(execution.priority),
-    "picked by": lambda execution, _: execution.picked_by or "",
+    "picked by": lambda execution, _: cut(execution.picked_by or "", LONGEST_NAME),
 }
 FAILED_COLUMNS: dict[str, Cell] = {
     "attempts": lambda execution, _: str(getattr(execution, "attempts", "")),

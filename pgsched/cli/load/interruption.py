@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from pgsched.cli.exits import ExitStatus
+from pgsched.errors import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -57,4 +58,4 @@ class Interruption:
 def _ending(number: int) -> BaseException:
     if number == signal.SIGINT:
         return KeyboardInterrupt()
-    return SystemExit(ExitStatus.TERMINATED)
+    return Terminated(ExitStatus.TERMINATED)

@@ -12,7 +12,8 @@ from pgsched.cli.load.interruption import Interruption
 from pgsched.cli.load.lines import STDIN, numbered_lines
 from pgsched.cli.load.progress import progress
 from pgsched.cli.load.rows import row_of
-from pgsched.cli.output import note, printable, write_error
+from pgsched.cli.output import note, write_error
+from pgsched.domain.text import printable
 from pgsched.errors import InvalidData
 from pgsched.store.connecting import translated
 from pgsched.store.operation import drive

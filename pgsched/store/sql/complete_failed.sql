@@ -21,7 +21,7 @@ moved as (
     consecutive_failures, version, priority, crashes, attempts, error, traceback
   )
   select task_name, task_instance, task_data, execution_time, picked_by, last_success, now(),
-    consecutive_failures + 1, version + 1, priority, crashes, consecutive_failures + 1 + crashes, error, traceback
-  from gone
+    {next_failures}, {next_version}, priority, crashes, {attempts}, error, traceback
+  from gone as execution
 )
 select number from gone

@@ -4,12 +4,12 @@
 -- Pollers are notified only of what is due before they would look anyway (`notify_within`).
 with changed as (
   update {table} as execution
-  set picked = false, picked_by = null, last_heartbeat = null, version = execution.version + 1, crashes = 0,
+  set picked = false, picked_by = null, last_heartbeat = null, version = {next_version}, crashes = 0,
     suspicions = 0,
     execution_time = coalesce(held.at, now() + held.delay),
     last_success = case when held.has_succeeded then now() else last_success end,
     last_failure = case when held.has_succeeded then last_failure else now() end,
-    consecutive_failures = case when held.has_succeeded then 0 else consecutive_failures + 1 end
+    consecutive_failures = case when held.has_succeeded then 0 else {next_failures} end
   from unnest(
     %(task_names)s::text[], %(task_instances)s::text[], %(places)s::tid[], %(writers)s::xid[], %(versions)s::bigint[],
     %(ats)s::timestamptz[], %(delays)s::interval[], %(successes)s::boolean[]

@@ -8,7 +8,7 @@
 -- word, or the planner would sort.
 with picked as (
   update {table} as execution
-  set picked = true, picked_by = %(poller)s, last_heartbeat = now(), version = version + 1
+  set picked = true, picked_by = %(poller)s, last_heartbeat = now(), version = {next_version}
   where ctid = any (array (
     select due.ctid
     from unnest(%(priorities)s::int[], %(sinces)s::timestamptz[], %(seqs)s::bigint[]) as level (priority, since, seq)

@@ -7,11 +7,12 @@ with dead as materialized (
 ),
 recovered as (
   update {table} as execution
-  set picked = false, picked_by = null, last_heartbeat = null, version = version + 1,
-    crashes = crashes + dead.is_guilty::int, suspicions = suspicions + dead.is_suspect::int
+  set picked = false, picked_by = null, last_heartbeat = null, version = {next_version},
+    crashes = case when dead.is_guilty then {next_crashes} else crashes end,
+    suspicions = least(suspicions, 2147483646) + dead.is_suspect::int
   from dead
   where execution.task_name = dead.task_name and execution.task_instance = dead.task_instance
-    and execution.picked::int = 1 and not (dead.is_guilty and execution.crashes + 1 >= %(max_crashes)s)
+    and execution.picked::int = 1 and not (dead.is_guilty and {next_crashes} >= %(max_crashes)s)
   returning execution.task_name, execution.task_instance, dead.poller, execution.crashes, dead.is_suspect,
     execution.execution_time
 ),
@@ -19,7 +20,7 @@ gone as (
   delete from {table} as execution
   using dead
   where execution.task_name = dead.task_name and execution.task_instance = dead.task_instance
-    and execution.picked::int = 1 and dead.is_guilty and execution.crashes + 1 >= %(max_crashes)s
+    and execution.picked::int = 1 and dead.is_guilty and {next_crashes} >= %(max_crashes)s
   returning execution.*, dead.poller
 ),
 buried as (
@@ -28,10 +29,10 @@ buried as (
     consecutive_failures, version, priority, crashes, attempts, error
   )
   select task_name, task_instance, task_data, execution_time, poller, last_success, last_failure,
-    consecutive_failures, version + 1, priority, crashes + 1, consecutive_failures + crashes + 1,
-    'WorkerDied: its worker died ' || (crashes + 1) || ' times in a row while running it'
+    consecutive_failures, {next_version}, priority, {next_crashes}, {attempts},
+    'WorkerDied: its worker died ' || ({next_crashes}) || ' times in a row while running it'
       || coalesce(', the last time by ' || %(cause)s::text, '')
-  from gone
+  from gone as execution
   returning task_name, task_instance, picked_by as poller, crashes
 ),
 notified as (

@@ -2,7 +2,7 @@
 -- Fence: version and picked_by; answers the numbers of those that were really released. Others are woken to take them.
 with changed as (
   update {table} as execution
-  set picked = false, picked_by = null, last_heartbeat = null, version = execution.version + 1
+  set picked = false, picked_by = null, last_heartbeat = null, version = {next_version}
   from unnest(%(task_names)s::text[], %(task_instances)s::text[], %(versions)s::bigint[])
     with ordinality as held (task_name, task_instance, version, number)
   where {held_by_key} and {is_fenced}

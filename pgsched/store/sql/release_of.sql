@@ -6,8 +6,8 @@ with free as materialized (
   select ctid from {table} where picked and picked_by = %(poller)s for update skip locked
 ),
 changed as (
-  update {table}
-  set picked = false, picked_by = null, last_heartbeat = null, version = version + 1
+  update {table} as execution
+  set picked = false, picked_by = null, last_heartbeat = null, version = {next_version}
   where ctid = any (array (select ctid from free))
   returning execution_time
 ),

@@ -2,7 +2,7 @@
 -- pick and its answer. No retry used, no crash counted.
 with changed as (
   update {table} as execution
-  set picked = false, picked_by = null, last_heartbeat = null, version = version + 1
+  set picked = false, picked_by = null, last_heartbeat = null, version = {next_version}
   where picked and picked_by = %(poller)s and not exists (
     select 1
     from unnest(%(task_names)s::text[], %(task_instances)s::text[], %(versions)s::bigint[])

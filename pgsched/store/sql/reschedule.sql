@@ -1,8 +1,8 @@
 -- Promise: changes the time, data and priority it is given, and nothing else; never a running execution.
 -- Answers how many were changed, and whether there was one at all.
 with changed as (
-  update {table}
-  set version = version + 1,
+  update {table} as execution
+  set version = {next_version},
     execution_time = coalesce(%(at)s::timestamptz, now() + %(delay)s::interval, execution_time),
     task_data = case when %(has_data)s then %(data)s::jsonb else task_data end,
     priority = case when %(has_priority)s then %(priority)s::int else priority end

@@ -9,8 +9,8 @@ with newest as (
 ),
 restored as (
   insert into {table} (task_name, task_instance, task_data, priority, last_success, last_failure, version)
-  select task_name, task_instance, task_data, priority, last_success, last_failure, version + 1
-  from {failed_table} join newest using (id)
+  select task_name, task_instance, task_data, priority, last_success, last_failure, {next_version}
+  from {failed_table} as execution join newest using (id)
   on conflict (task_name, task_instance) do nothing
   returning execution_time
 ),
