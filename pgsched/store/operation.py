@@ -66,6 +66,12 @@ async def drive_async(
         return await run_async(connection, names, operation)
 
 
+def preceded(first: Query, operation: Operation[T]) -> Operation[T]:
+    """The operation, after a query whose answer it doesn't read."""
+    yield first
+    return (yield from operation)
+
+
 def run(connection: psycopg.Connection[Any], names: Names, operation: Operation[T]) -> T:
     """Drive an operation to its answer, in whatever transaction the connection is in.
 

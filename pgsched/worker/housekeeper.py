@@ -197,8 +197,10 @@ class Housekeeper:
     def _wait_s(self) -> float:
         if self._outage.is_on:
             return self._outage.wait_s
-        waits = [self._beat.wait_s, self._sweep.wait_s, self._probe.wait_s]
+        waits = [self._beat.wait_s, self._sweep.wait_s]
         waits += [self._look.wait_s, self._stall_check.wait_s]
+        if self._listener is not None:
+            waits.append(self._probe.wait_s)
         if self._orders is None:
             waits.append(0.1)
         if self._deaf.wait_s:
@@ -232,10 +234,10 @@ class Housekeeper:
     def _talk(self) -> None:
         try:
             self._hear()
+            self._when_due(self._beat, self._beat_for_living)
             if self._outage.note_answered():
                 self._settle()
             self._hand_on()
-            self._when_due(self._beat, self._beat_for_living)
             self._when_due(self._sweep, self._recover_dead)
             self._when_due(self._look, self._look_for_all)
             self._when_due(self._stall_check, self._name_stalled)
@@ -251,12 +253,13 @@ class Housekeeper:
     # Notifications
 
     def _hear(self) -> None:
+        if self._plan.database.is_pooled:
+            return  # who listens there is not who is told
         if self._listener is None:
             self._listener = self._plan.database.listen(
                 f"pgsched {self._plan.worker_id}/listener", self._guard
             )
             self._probe.restart()
-            self._beat.restart(0.0)
             self._wake_pollers([NOW])  # what was notified before is lost
         if not self._deaf.wait_s and (hints := self._listener.hear()):
             self._wake_pollers(hints)
@@ -418,6 +421,7 @@ class Housekeeper:
                 self._log.warning(Event.EXECUTION_RECOVERED, **facts)
 
     def _close(self) -> None:
+        self._beat.restart(0.0)  # the first thing to say when the database is back
         self._session.close()
         if self._listener is not None:
             self._listener.close()

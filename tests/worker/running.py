@@ -41,9 +41,10 @@ class Entry(NamedTuple):
 class Project:
     """A folder as a user has it, on a database of its own."""
 
-    def __init__(self, folder: Path, conninfo: str) -> None:
+    def __init__(self, folder: Path, conninfo: str, *, pooler: str | None = None) -> None:
         self.folder = folder
         self.conninfo = conninfo
+        self.pooler = pooler
         self.client = Client(conninfo)
         self._diary = folder / "diary"
         (folder / "tasks_of_tests.py").write_text(TASKS.read_text())
@@ -51,7 +52,7 @@ class Project:
     def worker(self, *, number: int, **options: object) -> Worker:
         config = self.folder / f"pgsched-{number}.yaml"
         settings = {
-            "database": {"dsn": self.conninfo},
+            "database": {"dsn": self.conninfo, "pooler": self.pooler},
             "tasks": {"modules": ["tasks_of_tests"]},
             "worker": {**QUICK, **options},
             "logging": {"format": "json", "level": "info"},
