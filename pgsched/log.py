@@ -78,6 +78,8 @@ class Event(StrEnum):
     """The database can't be reached; running tasks go on, results wait."""
     DATABASE_REGAINED = "database.regained"
     """The database answers again."""
+    POOLER_NOT_FOUND = "pooler.not_found"
+    """`database.pooler` is set, but the DSN leads to Postgres itself: without it wake-ups would be heard."""
     EMBEDDED_NOT_FOR_PRODUCTION = "embedded.not_for_production"
     """An embedded Postgres is used: fine for development only."""
     TASK_SCHEDULED = "task.scheduled"

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import errors, sql
 
-from pgsched.errors import DatabaseUnavailable, SchemaMismatch
+from pgsched.errors import ConfigError, DatabaseUnavailable, SchemaMismatch
 from pgsched.store.connecting import translated, translation
+from pgsched.store.pooling import loses_session
 from pgsched.store.statement import Names, composed, without_comments
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def migrate(
     """Apply what is pending; answers what was applied.
 
     All in one transaction where the table is new; else each online migration by itself, so that nobody waits for it.
-    Raises: SchemaMismatch where the schema is newer than this release; DatabaseUnavailable where locks can't be had.
+    Raises: SchemaMismatch where the schema is newer than this release; DatabaseUnavailable where locks can't be had;
+    ConfigError where a pooler would lose one.
     """
     names = Names(table, schema)
     applied: list[Migration] = []
@@ -162,6 +164,13 @@ def _apply_online(
     """Statement by statement. What another process is at already is waited for with nothing open: building an index
     concurrently waits for every older transaction, and would wait for one that waits for it.
     """
+    if loses_session(connection):
+        raise ConfigError(
+            f"migration {migration.version:04} holds a lock over several transactions, "
+            "which a pooler in transaction mode would lose",
+            key="DSN",
+            allowed="one that leads to Postgres itself, or through a pooler in session mode",
+        )
     key = (f"pgsched.migrate.online.{names.table}",)
     held = connection.execute(
         "select pg_try_advisory_lock(hashtextextended(%s, 0))", key

@@ -9,20 +9,25 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
 from pgsched.errors import DatabaseUnavailable, RowsLocked
-from pgsched.store.connecting import connect_worker, translated
+from pgsched.store.connecting import (
+    connect_pooled_worker,
+    connect_worker,
+    translated,
+    worker_settings,
+)
 from pgsched.store.listening import Listener
-from pgsched.store.operation import Operation, drive, run_together
+from pgsched.store.operation import Operation, Query, drive, preceded, run_together
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from contextlib import AbstractContextManager
 
-    from pgsched.store.operation import Query, Row
+    from pgsched.store.connecting import Watching
+    from pgsched.store.operation import Row
     from pgsched.store.statement import Names
 
 T = TypeVar("T")
@@ -30,11 +35,11 @@ T = TypeVar("T")
 STATEMENT_TIMEOUT = timedelta(seconds=10)
 """Every statement of a worker takes milliseconds; one that takes longer than this waits for somebody's lock."""
 
-
-class Watching(Protocol):
-    """Bounds what a call to the database takes where the server doesn't."""
-
-    def watching(self, connection: psycopg.Connection[Any]) -> AbstractContextManager[None]: ...
+_SETTINGS = worker_settings(STATEMENT_TIMEOUT)
+IN_EACH_TRANSACTION = Query(
+    "set_for_transaction", {"names": list(_SETTINGS), "values": list(_SETTINGS.values())}
+)
+"""Where a pooler gives each transaction another session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,18 @@ class Database:
 
     conninfo: str
     names: Names
+    is_pooled: bool = False
+    """Whether each transaction may find another session there (docs/decisions/008): nothing must be left in one."""
+
+    def connect(self, name: str, guard: Watching) -> psycopg.Connection[Any]:
+        """A worker's connection. Raises: DatabaseUnavailable."""
+        if self.is_pooled:
+            return connect_pooled_worker(self.conninfo, name=name)
+        return connect_worker(self.conninfo, guard, name=name, statement_timeout=STATEMENT_TIMEOUT)
 
     def listen(self, name: str, guard: Watching) -> Listener:
-        """A connection that hears notifications. Raises: DatabaseUnavailable."""
-        connection = connect_worker(self.conninfo, name=name, statement_timeout=STATEMENT_TIMEOUT)
-        return Listener(connection, self.names, guard)
+        """A connection that hears notifications: not where it is pooled. Raises: DatabaseUnavailable."""
+        return Listener(self.connect(name, guard), self.names, guard)
 
 
 class Session:
@@ -66,20 +78,22 @@ class Session:
 
     def run(self, operation: Operation[T], *, is_atomic: bool = False) -> T:
         """Raises: DatabaseUnavailable, after which the next call connects anew; RowsLocked; InvalidData."""
+        if self._database.is_pooled:
+            operation, is_atomic = preceded(IN_EACH_TRANSACTION, operation), True
         with self._usable() as connection:
             return drive(connection, self._database.names, operation, is_atomic=is_atomic)
 
     def run_together(self, queries: Sequence[Query]) -> list[list[Row]]:
         """Several statements in one round trip and one transaction. Raises: as `run`."""
         with self._usable() as connection:
-            return run_together(connection, self._database.names, queries)
+            first = [IN_EACH_TRANSACTION] if self._database.is_pooled else []
+            answers = run_together(connection, self._database.names, [*first, *queries])
+            return answers[len(first) :]
 
     @contextmanager
     def _usable(self) -> Generator[psycopg.Connection[Any]]:
         if self._connection is None:
-            self._connection = connect_worker(
-                self._database.conninfo, name=self._name, statement_timeout=STATEMENT_TIMEOUT
-            )
+            self._connection = self._database.connect(self._name, self._guard)
         try:
             with translated(), self._guard.watching(self._connection):
                 yield self._connection

@@ -18,11 +18,14 @@ from pgsched.store.connecting import connection
 from pgsched.store.migrating import check
 from pgsched.store.operation import drive
 from pgsched.store.picking import database_now
+from pgsched.store.pooling import is_pooled, loses_session
 from pgsched.store.scheduling import schedule
 from pgsched.worker.process import EXIT_OK, Pipe, fork
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from psycopg import Connection
 
     from pgsched.domain.task import AnyTask
     from pgsched.worker.plan import Plan
@@ -80,6 +83,7 @@ def _error(plan: Plan, problem: dict[str, Any]) -> Exception:
 def _check_and_schedule(plan: Plan) -> None:
     names = plan.database.names
     with connection(plan.database.conninfo) as opened:
+        _check_pooler(plan, opened)
         check(opened, table=names.table, schema=names.schema)
         now = drive(opened, names, database_now(), is_atomic=False)
         for task in plan.tasks.values():
@@ -89,7 +93,20 @@ def _check_and_schedule(plan: Plan) -> None:
             _schedule(plan, opened, first)
 
 
-def _schedule(plan: Plan, opened: Any, first: NewExecution) -> None:
+def _check_pooler(plan: Plan, opened: Connection[Any]) -> None:
+    """Raises: ConfigError where a session would be lost that a worker counts on."""
+    if plan.database.is_pooled:
+        if not is_pooled(opened):
+            Logger().warning(Event.POOLER_NOT_FOUND)
+    elif loses_session(opened):
+        raise ConfigError(
+            "the DSN leads through a pooler in transaction mode, which gives each transaction another session",
+            key="database.pooler",
+            allowed="transaction, or a DSN that leads to Postgres itself or through a pooler in session mode",
+        )
+
+
+def _schedule(plan: Plan, opened: Connection[Any], first: NewExecution) -> None:
     names = plan.database.names
     if drive(opened, names, schedule(names, [first]), is_atomic=False):
         Logger().info(

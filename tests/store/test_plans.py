@@ -20,6 +20,7 @@ from pgsched.store import completing, liveness, picking, reading, scheduling
 from pgsched.store.connecting import connect, connect_worker
 from pgsched.store.operation import Query, drive
 from pgsched.store.statement import Names, statements
+from pgsched.worker.guard import Guard
 from tests.postgres import new_database
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def crowded(
                 (OURS,),
             )
             filling.execute("vacuum analyze scheduled_tasks")
-        connection = connect_worker(conninfo, name="plans", statement_timeout=timedelta(seconds=60))
+        connection = connect_worker(
+            conninfo, Guard(), name="plans", statement_timeout=timedelta(seconds=60)
+        )
         connection.autocommit = False
         with connection:
             yield connection
@@ -149,7 +152,7 @@ def test_a_pick_from_a_mark_does_not_read_what_was_deleted_before_it(
         pinning.execute("set transaction isolation level repeatable read")
         pinning.execute("select from scheduled_tasks")
         with connect_worker(
-            conninfo, name="plans", statement_timeout=timedelta(seconds=60)
+            conninfo, Guard(), name="plans", statement_timeout=timedelta(seconds=60)
         ) as connection:
             writer = completing.Writer("me", timedelta(seconds=1))
             at = marks(connection)

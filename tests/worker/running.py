@@ -41,9 +41,12 @@ class Entry(NamedTuple):
 class Project:
     """A folder as a user has it, on a database of its own."""
 
-    def __init__(self, folder: Path, conninfo: str, tasks: Path = TASKS) -> None:
+    def __init__(
+        self, folder: Path, conninfo: str, *, tasks: Path = TASKS, pooler: str | None = None
+    ) -> None:
         self.folder = folder
         self.conninfo = conninfo
+        self.pooler = pooler
         self.module = "pgsched"
         self.client = Client(conninfo)
         self._diary = folder / "diary"
@@ -52,7 +55,7 @@ class Project:
     def worker(self, *, number: int, **options: object) -> Worker:
         config = self.folder / f"pgsched-{number}.yaml"
         settings = {
-            "database": {"dsn": self.conninfo},
+            "database": {"dsn": self.conninfo, "pooler": self.pooler},
             "tasks": {"modules": ["tasks_of_tests"]},
             "worker": {**QUICK, **options},
             "logging": {"format": "json", "level": "info"},
