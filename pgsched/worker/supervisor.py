@@ -387,16 +387,14 @@ class Supervisor:
         if self._has_stood_still():
             return
         if self._housekeeper.has_stalled(self._patience_s):
-            self._kill_for_stalling(self._housekeeper, Event.HOUSEKEEPER_KILLED)
+            pid = self._housekeeper.pid
+            self._log.error(Event.HOUSEKEEPER_KILLED, pid=pid, reason="stalled")
+            _kill_stalled(self._housekeeper)
         for slot in self._slots:
             if slot.has_stalled(self._plan.stall_timeout.total_seconds()):
-                self._kill_for_stalling(slot, Event.POLLER_KILLED, poller=slot.identity)
-
-    def _kill_for_stalling(self, child: Child, event: Event, **facts: str) -> None:
-        assert child.pid is not None
-        self._log.error(event, pid=child.pid, reason="stalled", **facts)
-        child.board.note(Moment.TURNED, monotonic())
-        os.kill(child.pid, signal.SIGKILL)
+                facts = {"poller": slot.identity, "pid": slot.pid}
+                self._log.error(Event.POLLER_KILLED, **facts, reason="stalled")
+                _kill_stalled(slot)
 
     def _has_stood_still(self) -> bool:
         """All of us may have been stopped (a paused container): then the others need a moment, as we did."""
@@ -428,6 +426,12 @@ class Supervisor:
                 return
         os.kill(housekeeper, signal.SIGKILL)
         os.waitpid(housekeeper, 0)
+
+
+def _kill_stalled(child: Child) -> None:
+    assert child.pid is not None
+    child.board.note(Moment.TURNED, monotonic())
+    os.kill(child.pid, signal.SIGKILL)
 
 
 def run_plan(plan: Plan) -> int:

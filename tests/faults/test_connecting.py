@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +11,9 @@ from chaos.proxy import Mode, Proxy
 from pgsched.errors import DatabaseUnavailable
 from pgsched.store.connecting import connect_worker
 from pgsched.worker.guard import Guard
-from tests.worker.running import Project
+
+if TYPE_CHECKING:
+    from tests.worker.running import Project
 
 
 def test_a_server_that_answers_the_login_alone_is_given_up(project: Project, proxy: Proxy) -> None:
