@@ -248,10 +248,7 @@ class Poller:
         try:
             self._release_strays()
             self._turn()
-        except (
-            DatabaseUnavailable,
-            InvalidData,
-        ) as error:  # whatever it refuses, wait and try again
+        except (DatabaseUnavailable, InvalidData) as error:
             self._outage.note_lost(error)
             self._strays.begin()
         else:

@@ -47,9 +47,8 @@ def run_errand(plan: Plan, board: Board, end: int, *, supervisor: int) -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Connection(end)
-    os.register_at_fork(
-        after_in_child=channel.close
-    )  # its end is how the poller learns of this one's
+    # The end of the last copy of it is how the poller learns of this one's.
+    os.register_at_fork(after_in_child=channel.close)
     try:
         channel.send(os.getpid())
         errand: Errand = channel.recv()
