@@ -164,7 +164,9 @@ def end_of(run: Run, history: History) -> float:
     kills += [
         poison.start + POISON_S
         for poison in history.runs
-        if poison.task == "poison" and poison.pid == run.pid and poison.start + POISON_S >= run.start
+        if poison.task == "poison"
+        and poison.pid == run.pid
+        and poison.start + POISON_S >= run.start
     ]
     return min(kills, default=run.start)
 

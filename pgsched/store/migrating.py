@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,7 +23,7 @@ from pgsched.store.connecting import translated, translation
 from pgsched.store.statement import Names, composed, without_comments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from importlib.resources.abc import Traversable
 
 LOCK_TIMEOUT = "2s"
@@ -76,9 +77,21 @@ def migrate(
     """
     names = Names(table, schema)
     applied: list[Migration] = []
-    while (step := _patiently(connection, names)) is not None:
-        applied += step
+    with _unhurried(connection):
+        while (step := _patiently(connection, names)) is not None:
+            applied += step
     return applied
+
+
+@contextmanager
+def _unhurried(connection: psycopg.Connection[Any]) -> Generator[None]:
+    """Building an index of a large table takes as long as it takes, whatever the role's limit on its statements is."""
+    connection.execute("set statement_timeout = 0")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("reset statement_timeout")
 
 
 def _patiently(connection: psycopg.Connection[Any], names: Names) -> list[Migration] | None:

@@ -43,7 +43,7 @@ from pgsched.worker.wakeup import ALL_QUIET, HINT, drained, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from pgsched.store.listening import Listener
     from pgsched.store.liveness import Recovered
@@ -287,14 +287,14 @@ class Housekeeper:
         beaten = self._session.run(beat([member.identity for member in living]))
         for member in living:
             self._boards[member.number].note(Moment.IN_TOUCH, beaten_at)
-        if self._has_clock and self._has_jumped(beaten.at):
+        if self._has_clock and self._has_jumped(beaten.at - self._clock.at(beaten_at)):
             self._log.warning(Event.CLOCK_JUMPED, database_now=str(beaten.at))
             self._settle()
         self._has_clock = True
         self._clock.observe(beaten.at, beaten_at)
 
-    def _has_jumped(self, database_now: datetime) -> bool:
-        return abs(database_now - self._clock.now()) > self._plan.heartbeat_timeout / 4
+    def _has_jumped(self, by: timedelta) -> bool:
+        return abs(by) > self._plan.heartbeat_timeout / 4
 
     def _settle(self) -> None:
         """Everybody looks silent for as long: who is alive shows after one interval of beats at the latest."""

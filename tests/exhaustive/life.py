@@ -242,7 +242,9 @@ def _of_surroundings(state: State, rules: Rules) -> Iterator[Move]:
             yield Move("time passes", state._replace(row=row._replace(age=older)))
     for place, worker in enumerate(state.workers):
         if worker.left is not None and (row is None or row.owner != worker.left):
-            yield Move(f"{worker.left} left nothing", _with(state, place, worker._replace(left=None)))
+            yield Move(
+                f"{worker.left} left nothing", _with(state, place, worker._replace(left=None))
+            )
     if row is not None and row.owner is None:
         yield Move(
             "the client cancels", _commit(state, None)._replace(end=End.CANCELLED), is_fault=True
