@@ -12,6 +12,7 @@ import math
 import os
 import signal
 from contextlib import suppress
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +31,7 @@ from pgsched.store.liveness import (
     release_of,
     server_uptime,
 )
-from pgsched.store.picking import survey
+from pgsched.store.picking import overdue_unknown, survey
 from pgsched.store.session import Session
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
@@ -43,7 +44,6 @@ from pgsched.worker.wakeup import ALL_QUIET, HINT, drained, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import timedelta
 
     from pgsched.store.listening import Listener
     from pgsched.store.liveness import Recovered
@@ -61,6 +61,10 @@ PROBE_S = 60.0
 STALL_CHECK_S = 5.0
 STALLED_S = 10.0
 """A poller's loop makes a turn every few seconds, whatever there is to do."""
+
+UNKNOWN_CHECK_S = 60.0
+OVERDUE = timedelta(minutes=1)
+"""What another worker knows is run long before."""
 
 DEAF_S = 0.005
 """After a notification the next ones are heard this much later, all at once: a flood of them must not keep the pollers
@@ -162,6 +166,8 @@ class Housekeeper:
         self._probe = Timer(PROBE_S)
         self._stall_check = Timer(STALL_CHECK_S)
         self._told_stalled: set[str] = set()
+        self._unknown_check = Timer(UNKNOWN_CHECK_S)
+        self._told_unknown: set[str] = set()
         self._look = Timer(plan.polling_interval.total_seconds())
         self._look.restart()
         self._deaf = Timer(DEAF_S)
@@ -198,7 +204,7 @@ class Housekeeper:
         if self._outage.is_on:
             return self._outage.wait_s
         waits = [self._beat.wait_s, self._sweep.wait_s, self._probe.wait_s]
-        waits += [self._look.wait_s, self._stall_check.wait_s]
+        waits += [self._look.wait_s, self._stall_check.wait_s, self._unknown_check.wait_s]
         if self._orders is None:
             waits.append(0.1)
         if self._deaf.wait_s:
@@ -239,6 +245,7 @@ class Housekeeper:
             self._when_due(self._sweep, self._recover_dead)
             self._when_due(self._look, self._look_for_all)
             self._when_due(self._stall_check, self._name_stalled)
+            self._when_due(self._unknown_check, self._name_unknown)
         except DatabaseUnavailable as error:
             self._close()
             self._outage.note_lost(error)
@@ -313,6 +320,14 @@ class Housekeeper:
                 names = [" ".join(each) for each in running]
                 facts = {"poller": identity, "stalled_s": round(stalled_s), "running": names}
                 self._log.warning(Event.POLLER_STALLED, **facts)
+
+    def _name_unknown(self) -> None:
+        """Tasks that nobody runs: renamed or removed, or their workers are not there. Each is told once."""
+        found = self._session.run(overdue_unknown(list(self._plan.tasks), overdue=OVERDUE))
+        for name in found:
+            if name not in self._told_unknown:
+                self._log.warning(Event.TASK_UNKNOWN, task=name)
+        self._told_unknown |= set(found)
 
     def _looks_for(self, ended: Ended) -> Looks:
         """When to look for what an ended poller left."""
