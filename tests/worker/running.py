@@ -46,6 +46,7 @@ class Project:
         self.conninfo = conninfo
         self.client = Client(conninfo)
         self._diary = folder / "diary"
+        self.release: Path | None = None
         (folder / "tasks_of_tests.py").write_text(TASKS.read_text())
 
     def worker(self, *, number: int, **options: object) -> Worker:
@@ -57,7 +58,7 @@ class Project:
             "logging": {"format": "json", "level": "info"},
         }
         config.write_text(json.dumps(settings))
-        return Worker(config, {**os.environ, "DIARY": str(self._diary)})
+        return Worker(config, {**os.environ, "DIARY": str(self._diary)}, release=self.release)
 
     def diary(self, what: str | None = None, instance: str | None = None) -> list[Entry]:
         """What tasks wrote down, in order."""
@@ -96,11 +97,14 @@ class Project:
 
 
 class Worker:
-    """One `pgsched worker` and the lines it logs."""
+    """One `pgsched worker` and the lines it logs; of another release where its folder is given."""
 
-    def __init__(self, config: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, config: Path, environment: dict[str, str], *, release: Path | None = None
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pgsched", "worker", "--config", str(config)],
+            cwd=release,
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
