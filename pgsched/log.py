@@ -84,6 +84,10 @@ class Event(StrEnum):
     """An embedded Postgres is used: fine for development only."""
     TASK_SCHEDULED = "task.scheduled"
     """A recurring task that was not there yet has been scheduled."""
+    TASK_UNKNOWN = "task.unknown"
+    """Executions of a task that this worker doesn't know are overdue: was it renamed or removed? They stay."""
+    TASK_DUE_LATER = "task.due_later"
+    """A recurring task is due later than its schedule says: that was changed, or it was put off. It stays so."""
 
 
 class Logger:

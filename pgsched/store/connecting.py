@@ -6,6 +6,7 @@ Never logs, never retries: who waits for a lost database is the worker's to deci
 from __future__ import annotations
 
 import re
+import select
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -71,6 +72,8 @@ PINNED_PLANS = {
 other ideas, which it has when its statistics are old: after a bulk load, or when a table of millions has run empty. And
 each is planned once: planning takes as long as picking 100 (measured: 0.3 ms)."""
 
+AT_REST = {"idle_session_timeout": "0"}
+"""A worker sleeps until something is due: not to be taken for somebody who forgot to leave."""
 
 BY_INDEX = {"enable_seqscan": "off"}
 """A program may prepare its statements while the table is empty and use them when it holds millions: each of ours goes
@@ -115,7 +118,7 @@ def connect_worker(
     """
     with translated():
         connection = psycopg.connect(_completed(conninfo, name, WORKER), autocommit=True)
-        settings = {**SETTINGS, **worker_settings(statement_timeout)}
+        settings = {**SETTINGS, **AT_REST, **worker_settings(statement_timeout)}
         with guard.watching(connection):  # connect_timeout ends with the login
             connection.execute(SET, _as_arrays(settings))
         connection.prepare_threshold = 0
@@ -172,6 +175,17 @@ def connection(conninfo: str) -> Generator[psycopg.Connection[Any]]:
             yield opened
     finally:
         opened.close()
+
+
+def is_silent(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether an idle connection may be used: nothing has come on it. What comes unasked is its end, or news of a
+    changed setting, such as that the server takes no more writes; then a new one is the better one.
+    """
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 async def connect_async(conninfo: str) -> psycopg.AsyncConnection[Any]:
@@ -250,9 +264,16 @@ def _completed(conninfo: str, name: str, more: Mapping[str, Any] = EMPTY) -> str
             key="DSN",
             allowed="postgresql://USER@HOST/DATABASE, or key=value pairs",
         ) from None
+    if _names_several_hosts(given):
+        defaults.update(TASK)
     return conninfo_.make_conninfo(
         conninfo, **{key: value for key, value in defaults.items() if key not in given}
     )
+
+
+def _names_several_hosts(given: Mapping[str, Any]) -> bool:
+    """Then one of them may be a standby. A single one is taken as it is: to look at the table a standby will do."""
+    return any("," in str(given.get(key, "")) for key in ("host", "hostaddr"))
 
 
 def _as_arrays(settings: Mapping[str, str]) -> tuple[list[str], list[str]]:

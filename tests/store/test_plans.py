@@ -106,6 +106,10 @@ def recovery(connection: psycopg.Connection[Any]) -> Query:
 
 STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = {
     "survey": (lambda _: first_query(picking.survey(["t", "u"])), 80),
+    "overdue of unknown tasks": (
+        lambda _: first_query(picking.overdue_unknown(["t"], overdue=timedelta(minutes=1))),
+        40,
+    ),
     "pick": (pick, 400),
     "complete in place": (lambda c: completion(c, in_place=True), 60),
     "complete by key": (lambda c: completion(c, in_place=False), 120),

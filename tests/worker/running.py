@@ -50,6 +50,7 @@ class Project:
         self.module = "pgsched"
         self.client = Client(conninfo)
         self._diary = folder / "diary"
+        self.release: Path | None = None
         (folder / "tasks_of_tests.py").write_text(tasks.read_text())
 
     def worker(self, *, number: int, **options: object) -> Worker:
@@ -61,7 +62,8 @@ class Project:
             "logging": {"format": "json", "level": "info"},
         }
         config.write_text(json.dumps(settings))
-        return Worker(self.module, config, {**os.environ, "DIARY": str(self._diary)})
+        environment = {**os.environ, "DIARY": str(self._diary)}
+        return Worker(config, environment, module=self.module, release=self.release)
 
     def diary(self, what: str | None = None, instance: str | None = None) -> list[Entry]:
         """What tasks wrote down, in order."""
@@ -100,11 +102,19 @@ class Project:
 
 
 class Worker:
-    """One `pgsched worker` and the lines it logs."""
+    """One `pgsched worker` and the lines it logs; of another release where its folder is given."""
 
-    def __init__(self, module: str, config: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        config: Path,
+        environment: dict[str, str],
+        *,
+        module: str = "pgsched",
+        release: Path | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, "worker", "--config", str(config)],
+            cwd=release,
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
