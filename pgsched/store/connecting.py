@@ -79,8 +79,9 @@ BY_INDEX = {"enable_seqscan": "off"}
 """A program may prepare its statements while the table is empty and use them when it holds millions: each of ours goes
 by an index, whatever the planner thinks best at first."""
 
-SETTINGS = {"TimeZone": "UTC", **BY_INDEX}
-"""Of every session of ours."""
+SETTINGS = {"TimeZone": "UTC", "default_transaction_isolation": "read committed", **BY_INDEX}
+"""Of every session of ours: `skip locked` and the fences mean what they say at this level; at a stricter one, made the
+default for the application, statements that meet fail instead."""
 
 
 class Watching(Protocol):
