@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import select
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +22,6 @@ from pgsched.errors import ConfigError, DatabaseUnavailable, InvalidData, RowsLo
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from contextlib import AbstractContextManager
-    from datetime import timedelta
 
     from psycopg.abc import Buffer
 
@@ -111,25 +110,27 @@ def connect(conninfo: str, *, name: str = "pgsched") -> psycopg.Connection[Any]:
 
 
 def connect_worker(
-    conninfo: str, guard: Watching, *, name: str, statement_timeout: timedelta
+    conninfo: str, guard: Watching, *, name: str, settings: Mapping[str, str]
 ) -> psycopg.Connection[Any]:
-    """A worker's connection: to a server that takes writes, and with a limit on every statement.
+    """A worker's connection: to a server that takes writes, its session as these settings (`worker_settings`) say.
 
     Raises: DatabaseUnavailable.
     """
     with translated():
         connection = psycopg.connect(_completed(conninfo, name, WORKER), autocommit=True)
-        settings = {**SETTINGS, **AT_REST, **worker_settings(statement_timeout)}
         with guard.watching(connection):  # connect_timeout ends with the login
-            connection.execute(SET, _as_arrays(settings))
+            connection.execute(SET, _as_arrays({**SETTINGS, **AT_REST, **settings}))
         connection.prepare_threshold = 0
         return connection
 
 
-def worker_settings(statement_timeout: timedelta) -> dict[str, str]:
-    """What a worker's statements count on, whether its session says so or each transaction."""
-    timeout_ms = round(statement_timeout.total_seconds() * 1000)
-    return {**BY_INDEX, "statement_timeout": str(timeout_ms), **PINNED_PLANS}
+def worker_settings(
+    statement_timeout: timedelta, lock_timeout: timedelta = timedelta(0)
+) -> dict[str, str]:
+    """What a worker's statements count on, whether its session says so or each transaction. No `lock_timeout`: none."""
+    limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
+    in_ms = {name: str(round(limit.total_seconds() * 1000)) for name, limit in limits.items()}
+    return {**BY_INDEX, **in_ms, **PINNED_PLANS}
 
 
 def connect_pooled_worker(conninfo: str, *, name: str) -> psycopg.Connection[Any]:

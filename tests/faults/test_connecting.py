@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +21,4 @@ def test_a_server_that_answers_the_login_alone_is_given_up(project: Project, pro
     """
     proxy.set(Mode.MUTE)
     with pytest.raises(DatabaseUnavailable):
-        connect_worker(
-            project.conninfo, Guard(0.5), name="mute", statement_timeout=timedelta(seconds=10)
-        )
+        connect_worker(project.conninfo, Guard(0.5), name="mute", settings={})

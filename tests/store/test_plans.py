@@ -17,7 +17,7 @@ from pgsched.domain.completion import Delete
 from pgsched.domain.execution import NewExecution, TaskInstance
 from pgsched.errors import ExecutionNotFound
 from pgsched.store import completing, liveness, picking, reading, scheduling
-from pgsched.store.connecting import connect, connect_worker
+from pgsched.store.connecting import connect, connect_worker, worker_settings
 from pgsched.store.operation import Query, drive
 from pgsched.store.statement import Names, statements
 from pgsched.worker.guard import Guard
@@ -68,7 +68,7 @@ def crowded(
             )
             filling.execute("vacuum analyze scheduled_tasks")
         connection = connect_worker(
-            conninfo, Guard(), name="plans", statement_timeout=timedelta(seconds=60)
+            conninfo, Guard(), name="plans", settings=worker_settings(timedelta(seconds=60))
         )
         connection.autocommit = False
         with connection:
@@ -156,7 +156,7 @@ def test_a_pick_from_a_mark_does_not_read_what_was_deleted_before_it(
         pinning.execute("set transaction isolation level repeatable read")
         pinning.execute("select from scheduled_tasks")
         with connect_worker(
-            conninfo, Guard(), name="plans", statement_timeout=timedelta(seconds=60)
+            conninfo, Guard(), name="plans", settings=worker_settings(timedelta(seconds=60))
         ) as connection:
             writer = completing.Writer("me", timedelta(seconds=1))
             at = marks(connection)

@@ -13,7 +13,6 @@ from psycopg.conninfo import make_conninfo
 
 from pgsched import Client
 from pgsched.errors import ConfigError, DatabaseUnavailable
-from pgsched.store import session as session_
 from pgsched.store.connecting import connect, connect_async, translated
 from pgsched.store.migrating import all_migrations, migrate, needed_version, script
 from pgsched.store.operation import Query
@@ -75,7 +74,7 @@ async def leave_traces_async(conninfo: str) -> None:
 
 def test_clients_and_workers_leave_nothing_in_the_sessions(pooled: str, session: Session) -> None:
     """Without the look at the process id (SET_IF_OURS), or with settings of the session instead of the transaction
-    (IN_EACH_TRANSACTION), others would find a `statement_timeout` and plans of ours.
+    (`_in_each_transaction`), others would find a `statement_timeout` and plans of ours.
     """
     with Client(pooled) as client:
         for n in range(7):
@@ -92,7 +91,7 @@ def test_a_statement_of_a_worker_has_its_time_limit(
 ) -> None:
     """A pick that commits after all looks for strays would stay picked: without the limit this waits for ever."""
     brief = Query("set_for_transaction", {"names": ["statement_timeout"], "values": ["100"]})
-    monkeypatch.setattr(session_, "IN_EACH_TRANSACTION", brief)
+    monkeypatch.setattr(session, "_in_each_transaction", brief)
     asked = pick_query("me", ["t"], {}, limit=1)
     with psycopg.connect(pooled) as locking:
         locking.execute("lock table scheduled_tasks in access exclusive mode")
