@@ -18,9 +18,11 @@ from bench.growth import growth
 from bench.idle import heartbeats, idle, memory
 from bench.large import large
 from bench.lateness import lateness
+from bench.loading import loading
 from bench.machine import machine
 from bench.scheduling import scheduling
 from bench.server import Database, database
+from bench.statements import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +57,8 @@ def _run(opened: Database, arguments: argparse.Namespace) -> None:
         "idle": ("Idle, and footprint", partial(idle, opened, 60.0)),
         "memory": ("Memory", partial(memory, opened, int(1_000_000 * scale))),
         "heartbeats": ("Heartbeats", partial(heartbeats, opened)),
+        "statements": ("Inside Postgres", partial(statements, n)),
+        "loading": ("A file", partial(loading, opened, int(10_000_000 * scale))),
         "large": ("A large table", partial(large, opened, int(10_000_000 * scale))),
     }
     wanted = arguments.only.split(",") if arguments.only else list(scenarios)

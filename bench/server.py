@@ -63,6 +63,19 @@ def database() -> Generator[Database]:
         yield _fresh(conninfo)
 
 
+@contextmanager
+def profiled_database() -> Generator[Database]:
+    """As `database`, on a server of its own that keeps an account of each statement."""
+    settings = {
+        "shared_preload_libraries": "pg_stat_statements",
+        "pg_stat_statements.track_planning": "on",
+    }
+    with embedded_server("embedded:.bench/profiled", settings=settings) as conninfo:
+        profiled = _fresh(conninfo)
+        profiled.sql("create extension pg_stat_statements")
+        yield profiled
+
+
 def _fresh(conninfo: str) -> Database:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(f"drop database if exists {DATABASE}")
