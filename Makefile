@@ -21,7 +21,7 @@ demo: $(READY) ## the web shop on an embedded Postgres: see tasks scheduled, pic
 	@$(BIN)/python -m examples.shop
 
 test: $(READY) ## all tests, on an embedded Postgres 18 (or on PGSCHED_TEST_DSN)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 test-matrix: $(READY) ## the tests on Postgres 14 to 18
 	$(BIN)/python -m tests.matrix

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 CHUNK = 65_536
 
+READY_FOR_QUERY = b"Z\0\0\0\5"
+"""What a server ends the login with."""
+
 
 class Mode(Enum):
     """What becomes of what is sent."""
@@ -20,6 +23,8 @@ class Mode(Enum):
     SWALLOW = "swallow"
     """Connections are taken, and bytes are, and nothing ever comes back: a half-open connection."""
     DELAY = "delay"
+    MUTE = "mute"
+    """Logins are answered, and nothing after them: a pooler whose server is away."""
 
 
 class Pair(NamedTuple):
@@ -113,6 +118,8 @@ class Proxy:
             if self._mode is Mode.SWALLOW or pair in self._dead:
                 continue
             (pair.server if source is pair.client else pair.client).sendall(data)
+            if self._mode is Mode.MUTE and READY_FOR_QUERY in data:
+                self._dead.add(pair)
         return True
 
 

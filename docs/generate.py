@@ -249,8 +249,8 @@ def schema() -> Iterator[str]:
     )
     yield "## Migrations"
     yield (
-        "Applied in order, each once; `scheduled_tasks_migrations` has a row (`version`, `name`, `applied_at`) "
-        "for each."
+        "Applied in order, each once; `scheduled_tasks_migrations` has a row for each (`version`, `name`, "
+        "`applied_at`, and `works_with`: the oldest schema version that a release must know to go on after it)."
     )
     for path in sorted((ROOT / "migrations").glob("*.sql")):
         header, text = sql_parts(path)

@@ -82,10 +82,16 @@ class Event(StrEnum):
     """The database can't be reached; running tasks go on, results wait."""
     DATABASE_REGAINED = "database.regained"
     """The database answers again."""
+    POOLER_NOT_FOUND = "pooler.not_found"
+    """`database.pooler` is set, but the DSN leads to Postgres itself: without it wake-ups would be heard."""
     EMBEDDED_NOT_FOR_PRODUCTION = "embedded.not_for_production"
     """An embedded Postgres is used: fine for development only."""
     TASK_SCHEDULED = "task.scheduled"
     """A recurring task that was not there yet has been scheduled."""
+    TASK_UNKNOWN = "task.unknown"
+    """Executions of a task that this worker doesn't know are overdue: was it renamed or removed? They stay."""
+    TASK_DUE_LATER = "task.due_later"
+    """A recurring task is due later than its schedule says: that was changed, or it was put off. It stays so."""
 
 
 class Logger:

@@ -329,6 +329,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "DATABASE__DSN": "postgresql://env@db/app",
         "DATABASE__TABLE": "jobs",
         "DATABASE__SCHEMA": "12",
+        "DATABASE__POOLER": "transaction",
         "TASKS__MODULES": "one, two.three",
         "WORKER__ID": "7",
         "WORKER__PROCESSES": "3",
@@ -350,7 +351,12 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in values.items():
         monkeypatch.setenv(f"PGSCHED_{name}", text)
     assert settings_as_shown(load_settings(None)) == {
-        "database": {"dsn": "postgresql://env@db/app", "table": "jobs", "schema": "12"},
+        "database": {
+            "dsn": "postgresql://env@db/app",
+            "table": "jobs",
+            "schema": "12",
+            "pooler": "transaction",
+        },
         "tasks": {"modules": ["one", "two.three"]},
         "worker": {
             "id": "7",

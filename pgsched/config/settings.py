@@ -149,6 +149,12 @@ class DatabaseSettings(Section):
         f"text of 1 to {LONGEST_SCHEMA_BYTES} bytes, or null",
         alias="schema",
     )
+    pooler: Literal["transaction"] | None = _key(
+        None,
+        "what stands between pgsched and Postgres, if it gives each transaction another session: "
+        "transaction (PgBouncer in that mode); null: nothing of the kind",
+        "transaction, or null (a pooler in session mode needs no setting)",
+    )
 
     @property
     def conninfo(self) -> str:

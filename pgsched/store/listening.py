@@ -13,7 +13,7 @@ from pgsched.store.connecting import translated
 if TYPE_CHECKING:
     import psycopg
 
-    from pgsched.store.session import Watching
+    from pgsched.store.connecting import Watching
     from pgsched.store.statement import Names
 
 

@@ -1,12 +1,17 @@
 """Applies migrations/NNNN_name.sql: in order, once, whoever runs it and however many do so at once.
 
 The version table holds one row a migration. DDL exists in migrations/ alone, but for that table and a schema.
+
+Releases of two ages meet in a rolling deploy. Each migration tells the older one whether it may go on, by a line
+`-- Works with: 6` (whoever knows the schema of version 6); one that says nothing works with nobody older.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import errors, sql
 
-from pgsched.errors import DatabaseUnavailable, SchemaMismatch
+from pgsched.errors import ConfigError, DatabaseUnavailable, SchemaMismatch
 from pgsched.store.connecting import translated, translation
+from pgsched.store.pooling import loses_session
 from pgsched.store.statement import Names, composed, without_comments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from importlib.resources.abc import Traversable
 
 LOCK_TIMEOUT = "2s"
@@ -44,6 +50,12 @@ class Migration:
     def is_online(self) -> bool:
         """Whether it is to run beside everybody's work: statement by statement, without a transaction around them."""
         return "{concurrently}" in self.text
+
+    @property
+    def works_with(self) -> int:
+        """The oldest schema version that a release must know to go on after this."""
+        stated = re.search(r"^-- Works with: (\d+)$", self.text, re.MULTILINE)
+        return int(stated[1]) if stated else self.version
 
 
 @cache
@@ -72,13 +84,26 @@ def migrate(
     """Apply what is pending; answers what was applied.
 
     All in one transaction where the table is new; else each online migration by itself, so that nobody waits for it.
-    Raises: SchemaMismatch where the schema is newer than this release; DatabaseUnavailable where locks can't be had.
+    Raises: SchemaMismatch where the schema is too new for this release; DatabaseUnavailable where locks can't be had;
+    ConfigError where a pooler would lose one.
     """
     names = Names(table, schema)
     applied: list[Migration] = []
-    while (step := _patiently(connection, names)) is not None:
-        applied += step
+    with _unhurried(connection):
+        while (step := _patiently(connection, names)) is not None:
+            applied += step
     return applied
+
+
+@contextmanager
+def _unhurried(connection: psycopg.Connection[Any]) -> Generator[None]:
+    """Building an index of a large table takes as long as it takes, whatever the role's limit on its statements is."""
+    connection.execute("set statement_timeout = 0")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("reset statement_timeout")
 
 
 def _patiently(connection: psycopg.Connection[Any], names: Names) -> list[Migration] | None:
@@ -104,7 +129,7 @@ def pending(
     table: str = "scheduled_tasks",
     schema: str | None = None,
 ) -> list[Migration]:
-    """What `migrate` would apply. Raises: SchemaMismatch where the schema is newer than this release."""
+    """What `migrate` would apply. Raises: SchemaMismatch where the schema is too new for this release."""
     with translated():
         return _pending(connection, Names(table, schema))
 
@@ -115,7 +140,7 @@ def check(
     table: str = "scheduled_tasks",
     schema: str | None = None,
 ) -> None:
-    """Refuse a schema that is not the one this release needs. Raises: SchemaMismatch."""
+    """Refuse a schema that this release can't work with. Raises: SchemaMismatch."""
     if missing := pending(connection, table=table, schema=schema):
         found = missing[0].version - 1
         raise SchemaMismatch(table, found=found or None, needed=needed_version())
@@ -162,6 +187,13 @@ def _apply_online(
     """Statement by statement. What another process is at already is waited for with nothing open: building an index
     concurrently waits for every older transaction, and would wait for one that waits for it.
     """
+    if loses_session(connection):
+        raise ConfigError(
+            f"migration {migration.version:04} holds a lock over several transactions, "
+            "which a pooler in transaction mode would lose",
+            key="DSN",
+            allowed="one that leads to Postgres itself, or through a pooler in session mode",
+        )
     key = (f"pgsched.migrate.online.{names.table}",)
     held = connection.execute(
         "select pg_try_advisory_lock(hashtextextended(%s, 0))", key
@@ -213,7 +245,7 @@ def _create_schema(connection: psycopg.Connection[Any], names: Names) -> None:
 
 def _pending(connection: psycopg.Connection[Any], names: Names) -> list[Migration]:
     applied = _applied(connection, names)
-    if applied and max(applied) > needed_version():
+    if applied and max(applied) > needed_version() and not _works(connection, names):
         raise SchemaMismatch(names.table, found=max(applied), needed=needed_version())
     return [migration for migration in all_migrations() if migration.version not in applied]
 
@@ -231,6 +263,15 @@ def _applied(connection: psycopg.Connection[Any], names: Names) -> set[int]:
     return {version for (version,) in rows}
 
 
+def _works(connection: psycopg.Connection[Any], names: Names) -> bool:
+    """Whether all migrations that this release doesn't know work with it."""
+    query = sql.SQL(
+        "select bool_and(coalesce(works_with, version) <= %(known)s) from {} where version > %(known)s"
+    ).format(names.identifiers()["migrations_table"])
+    [(works,)] = psycopg.Cursor(connection).execute(query, {"known": needed_version()}).fetchall()
+    return bool(works)
+
+
 def _is_there(connection: psycopg.Connection[Any], names: Names, table: str) -> bool:
     name = names.identifiers()[table].as_string(None)
     found = psycopg.Cursor(connection).execute("select to_regclass(%s)", (name,)).fetchone()
@@ -243,7 +284,8 @@ def _version_table(names: Names) -> str:
         "  version    int         primary key,\n"
         "  name       text        not null,\n"
         "  applied_at timestamptz not null default now()\n"
-        ")",
+        ");\n"
+        "alter table {migrations_table} add column if not exists works_with int",
         names.identifiers(),
     ).as_string(None)
 
@@ -254,9 +296,14 @@ def _text(migration: Migration, names: Names, *, is_new: bool) -> sql.Composed:
 
 
 def _record(migration: Migration, names: Names) -> sql.Composed:
-    values = {"version": sql.Literal(migration.version), "name": sql.Literal(migration.name)}
+    values = {
+        "version": sql.Literal(migration.version),
+        "name": sql.Literal(migration.name),
+        "works_with": sql.Literal(migration.works_with),
+    }
     return composed(
-        "insert into {migrations_table} (version, name) values ({version}, {name})",
+        "insert into {migrations_table} (version, name, works_with)"
+        " values ({version}, {name}, {works_with})",
         {**names.identifiers(), **values},
     )
 

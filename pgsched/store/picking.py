@@ -15,7 +15,7 @@ from pgsched.store.operation import Operation, Query, array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from pgsched.store.operation import Row
 
@@ -107,6 +107,12 @@ def survey(tasks: Sequence[str], *, most_suspicions: int = ANY_SUSPICIONS) -> Op
         is_any_due=any(is_due for _, _, is_due, _ in rows),
         coming_s=min((wait for *_, wait in rows if wait is not None), default=None),
     )
+
+
+def overdue_unknown(known: Sequence[str], *, overdue: timedelta) -> Operation[list[str]]:
+    """Which tasks, but for these, nobody seems to run: their executions have been due for longer than `overdue`."""
+    rows = yield Query("overdue_unknown", {"tasks": list(known), "overdue": overdue})
+    return [name for (name,) in rows]
 
 
 def database_now() -> Operation[datetime]:

@@ -9,20 +9,25 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
 from pgsched.errors import DatabaseUnavailable, RowsLocked
-from pgsched.store.connecting import connect_worker, translated
+from pgsched.store.connecting import (
+    connect_pooled_worker,
+    connect_worker,
+    translated,
+    worker_settings,
+)
 from pgsched.store.listening import Listener
-from pgsched.store.operation import Operation, drive, run_together
+from pgsched.store.operation import Operation, Query, drive, preceded, run_together
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Generator, Mapping, Sequence
 
-    from pgsched.store.operation import Query, Row
+    from pgsched.store.connecting import Watching
+    from pgsched.store.operation import Row
     from pgsched.store.statement import Names
 
 T = TypeVar("T")
@@ -31,32 +36,50 @@ STATEMENT_TIMEOUT = timedelta(seconds=10)
 """Every statement of a worker takes milliseconds; one that takes longer than this waits for somebody's lock."""
 
 
-class Watching(Protocol):
-    """Bounds what a call to the database takes where the server doesn't."""
-
-    def watching(self, connection: psycopg.Connection[Any]) -> AbstractContextManager[None]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Database:
     """Where the table is, and what to call it: all that a process needs to connect, no connection itself."""
 
     conninfo: str
     names: Names
+    is_pooled: bool = False
+    """Whether each transaction may find another session there (docs/decisions/008): nothing must be left in one."""
+
+    def connect(
+        self, name: str, guard: Watching, settings: Mapping[str, str]
+    ) -> psycopg.Connection[Any]:
+        """A worker's connection. Raises: DatabaseUnavailable."""
+        if self.is_pooled:
+            return connect_pooled_worker(self.conninfo, name=name)
+        return connect_worker(self.conninfo, guard, name=name, settings=settings)
 
     def listen(self, name: str, guard: Watching) -> Listener:
-        """A connection that hears notifications. Raises: DatabaseUnavailable."""
-        connection = connect_worker(self.conninfo, name=name, statement_timeout=STATEMENT_TIMEOUT)
+        """A connection that hears notifications: not where it is pooled. Raises: DatabaseUnavailable."""
+        connection = self.connect(name, guard, worker_settings(STATEMENT_TIMEOUT))
         return Listener(connection, self.names, guard)
 
 
 class Session:
-    """Runs operations on a connection of its own, named `name` in pg_stat_activity."""
+    """Runs operations on a connection of its own, named `name` in pg_stat_activity.
 
-    def __init__(self, database: Database, name: str, guard: Watching) -> None:
+    A statement that waits longer than `lock_timeout` for somebody's lock fails; with 0 it waits as long as any may.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        guard: Watching,
+        *,
+        lock_timeout: timedelta = timedelta(0),
+    ) -> None:
         self._database = database
         self._name = name
         self._guard = guard
+        self._settings = worker_settings(STATEMENT_TIMEOUT, lock_timeout)
+        # Where a pooler gives each transaction another session.
+        as_lists = {"names": list(self._settings), "values": list(self._settings.values())}
+        self._in_each_transaction = Query("set_for_transaction", as_lists)
         self._connection: psycopg.Connection[Any] | None = None
 
     @property
@@ -66,20 +89,22 @@ class Session:
 
     def run(self, operation: Operation[T], *, is_atomic: bool = False) -> T:
         """Raises: DatabaseUnavailable, after which the next call connects anew; RowsLocked; InvalidData."""
+        if self._database.is_pooled:
+            operation, is_atomic = preceded(self._in_each_transaction, operation), True
         with self._usable() as connection:
             return drive(connection, self._database.names, operation, is_atomic=is_atomic)
 
     def run_together(self, queries: Sequence[Query]) -> list[list[Row]]:
         """Several statements in one round trip and one transaction. Raises: as `run`."""
         with self._usable() as connection:
-            return run_together(connection, self._database.names, queries)
+            first = [self._in_each_transaction] if self._database.is_pooled else []
+            answers = run_together(connection, self._database.names, [*first, *queries])
+            return answers[len(first) :]
 
     @contextmanager
     def _usable(self) -> Generator[psycopg.Connection[Any]]:
         if self._connection is None:
-            self._connection = connect_worker(
-                self._database.conninfo, name=self._name, statement_timeout=STATEMENT_TIMEOUT
-            )
+            self._connection = self._database.connect(self._name, self._guard, self._settings)
         try:
             with translated(), self._guard.watching(self._connection):
                 yield self._connection

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from pgsched.store.connecting import connect, connect_async, translated
+from pgsched.store.connecting import connect, connect_async, is_silent, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -84,7 +84,10 @@ def _is_alone(connection: SyncConnection | AsyncConnection) -> bool:
 
 
 class _Own:
-    """A connection of our own, opened on first use and again after it broke; one call at a time."""
+    """A connection of our own, opened on first use and again after it broke; one call at a time.
+
+    One that broke while it was idle is noticed before it is used: after a restart of the server no call fails of it.
+    """
 
     is_alone = True
 
@@ -96,9 +99,14 @@ class _Own:
     @contextmanager
     def lent(self) -> Generator[SyncConnection]:
         with self._turn, translated():
-            if self._connection is None or self._connection.closed:
+            if self._connection is None or not is_silent(self._connection):
+                self.close()
                 self._connection = connect(self._conninfo)
-            yield self._connection
+            try:
+                yield self._connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                self.close()  # no longer the primary, which may be another host of the DSN now
+                raise
 
     def close(self) -> None:
         if self._connection is not None:
@@ -148,9 +156,14 @@ class _AsyncOwn:
     async def lent(self) -> AsyncGenerator[AsyncConnection]:
         async with self._turn:
             with translated():
-                if self._connection is None or self._connection.closed:
+                if self._connection is None or not is_silent(self._connection):
+                    await self.close()
                     self._connection = await connect_async(self._conninfo)
-                yield self._connection
+                try:
+                    yield self._connection
+                except psycopg.errors.ReadOnlySqlTransaction:
+                    await self.close()
+                    raise
 
     async def close(self) -> None:
         if self._connection is not None:

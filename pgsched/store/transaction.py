@@ -60,7 +60,9 @@ def completing(
     """
     with ExitStack() as stack:
         if given is None:
-            connection = connect_task(of.database.conninfo, name=of.name)
+            connection = connect_task(
+                of.database.conninfo, name=of.name, is_pooled=of.database.is_pooled
+            )
             stack.callback(connection.close)
         else:
             connection = given
@@ -78,7 +80,9 @@ async def completing_async(
     """As `completing`, for asyncio."""
     async with AsyncExitStack() as stack:
         if given is None:
-            connection = await connect_task_async(of.database.conninfo, name=of.name)
+            connection = await connect_task_async(
+                of.database.conninfo, name=of.name, is_pooled=of.database.is_pooled
+            )
             stack.push_async_callback(connection.close)
         else:
             connection = given

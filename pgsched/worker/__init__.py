@@ -20,11 +20,12 @@ def run_worker(settings: Settings, conninfo: str) -> int:
     from pgsched.worker.supervisor import run_plan
 
     worker = settings.worker
-    names = Names(settings.database.table, settings.database.schema_name)
+    database = settings.database
+    names = Names(database.table, database.schema_name)
     return run_plan(
         Plan(
             worker_id=worker.identity,
-            database=Database(conninfo, names),
+            database=Database(conninfo, names, is_pooled=database.pooler is not None),
             tasks=load_tasks(settings.tasks.modules, settings.folder),
             processes=worker.processes,
             concurrency=worker.concurrency,

@@ -1,13 +1,15 @@
 """Gathers what is to be written for ended runs and writes it in batches; what can't be written yet waits here.
 
-Nothing is forgotten: a completion leaves only with its receipt. A batch that the database refuses for its content is
-written one by one, so that one run's impossible data costs its neighbours nothing.
+Nothing is forgotten: a completion leaves only with its receipt. A batch that the database refuses for its content, or
+in which somebody has locked a row, is written one by one, so that it costs its neighbours nothing.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +24,11 @@ from pgsched.domain.completion import (
     decide,
 )
 from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished, Interrupted, error_line
-from pgsched.errors import DatabaseUnavailable, InvalidData
+from pgsched.errors import DatabaseUnavailable, InvalidData, RowsLocked
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, complete, complete_in_place, found_in_place, is_plain
 from pgsched.worker.run import Run
+from pgsched.worker.timer import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +43,12 @@ if TYPE_CHECKING:
 
 BATCH = 500
 """Completions a statement: past a few hundred nothing is gained, and locks are held for longer."""
+
+LOCK_TIMEOUT = timedelta(milliseconds=200)
+"""A completion that waits for somebody's lock on its row keeps back all others of its poller."""
+
+LOCKED_PAUSE_S = 1.0
+"""What somebody has locked is tried again after this."""
 
 
 class Completer:
@@ -64,9 +73,18 @@ class Completer:
         self._is_told = log.is_enabled(logging.INFO)
         self._plain: deque[Run] = deque()
         self._others: deque[Run] = deque()
+        self._locked: list[Run] = []
+        self._unlocking = Timer(LOCKED_PAUSE_S)
 
     def __len__(self) -> int:
-        return len(self._plain) + len(self._others)
+        return len(self._plain) + len(self._others) + len(self._locked)
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until `write` has something to do; infinite for never."""
+        if self._plain or self._others:
+            return 0.0
+        return self._unlocking.wait_s if self._locked else math.inf
 
     def add(self, runs: Iterable[Run]) -> None:
         for run in runs:
@@ -90,6 +108,9 @@ class Completer:
         Answers the rows of that query; None where it was not carried out. Raises: DatabaseUnavailable, and keeps what
         has no receipt.
         """
+        if self._locked and not self._unlocking.wait_s:
+            self._others.extend(self._locked)
+            self._locked.clear()
         if self._others:
             self._write_others()
         if not self._plain and beside is None:
@@ -97,7 +118,7 @@ class Completer:
         plain = list(islice(self._plain, BATCH))
         try:
             found, rows = self._write_in_place(plain, beside)
-        except InvalidData as error:
+        except (InvalidData, RowsLocked) as error:
             if not plain:
                 raise DatabaseUnavailable(str(error)) from error
             found, rows = [False] * len(plain), None  # one of them spoils the batch: each by itself
@@ -125,13 +146,23 @@ class Completer:
         batch = list(islice(self._others, BATCH))
         try:
             self._write(batch)
-        except InvalidData:
+        except (InvalidData, RowsLocked):
             for run in batch:
-                self._write_alone(run)
+                is_locked = not self._write_unless_locked(run)
                 self._others.popleft()
+                if is_locked:
+                    self._locked.append(run)
+                    self._unlocking.restart()
         else:
             for _ in batch:
                 self._others.popleft()
+
+    def _write_unless_locked(self, run: Run) -> bool:
+        try:
+            self._write_alone(run)
+        except RowsLocked:
+            return False
+        return True
 
     def _write_alone(self, run: Run) -> None:
         """What the database refuses counts as a failure; if it refuses that failure's completion too, because of what

@@ -5,6 +5,7 @@ An outage of its own, and later tries: where the server has only few connections
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pgsched.errors import DatabaseUnavailable
@@ -46,13 +47,18 @@ class Hearing:
     @property
     def wait_s(self) -> float:
         """Seconds until `hear` is to be called, whatever becomes readable."""
+        if self._database.is_pooled:
+            return math.inf
         if self._listener is None:
             return self._outage.wait_s
         return self._deaf.wait_s or self._probe.wait_s
 
     def hear(self) -> list[Hint]:
-        """What was notified since the last call; after a loss of the connection whatever it may have been."""
-        if self._outage.wait_s:
+        """What was notified since the last call; after a loss of the connection whatever it may have been.
+
+        Nothing where the connection is pooled: who listens there is not who is told.
+        """
+        if self._database.is_pooled or self._outage.wait_s:
             return []
         try:
             return self._heard()

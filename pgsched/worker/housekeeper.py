@@ -11,13 +11,14 @@ import math
 import os
 import signal
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event, Logger
 from pgsched.store.listening import NO_PRIORITY, Hint
 from pgsched.store.liveness import beat, names_of, server_uptime
-from pgsched.store.picking import survey
+from pgsched.store.picking import overdue_unknown, survey
 from pgsched.store.session import Session
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
@@ -32,7 +33,6 @@ from pgsched.worker.wakeup import ALL_QUIET, HINT, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from pgsched.store.picking import Marks
     from pgsched.worker.board import Board
@@ -46,6 +46,10 @@ LONGEST_SWEEP_S = 30.0
 STALL_CHECK_S = 5.0
 STALLED_S = 10.0
 """A poller's loop makes a turn every few seconds, whatever there is to do."""
+
+UNKNOWN_CHECK_S = 60.0
+OVERDUE = timedelta(minutes=1)
+"""What another worker knows is run long before."""
 
 YOUNG_SERVER_S = 60.0
 SETTLING_S = 5.0
@@ -91,6 +95,8 @@ class Housekeeper:
         self._sweep = Timer(min(interval_s, LONGEST_SWEEP_S))
         self._stall_check = Timer(STALL_CHECK_S)
         self._told_stalled: set[str] = set()
+        self._unknown_check = Timer(UNKNOWN_CHECK_S)
+        self._told_unknown: set[str] = set()
         self._look = Timer(plan.polling_interval.total_seconds())
         self._look.restart()
         self._has_seen_server = False
@@ -129,6 +135,7 @@ class Housekeeper:
             waits.append(self._outage.wait_s)
         else:
             waits += [self._beat.wait_s, self._sweep.wait_s, self._look.wait_s]
+            waits.append(self._unknown_check.wait_s)
             waits.append(self._recovery.wait_s(self._ended))
         if self._orders.are_over:
             waits.append(0.1)
@@ -156,10 +163,8 @@ class Housekeeper:
             self._when_due(self._sweep, self._recover_dead)
             self._when_due(self._look, self._look_for_all)
             self._when_due(self._stall_check, self._name_stalled)
-        except (
-            DatabaseUnavailable,
-            InvalidData,
-        ) as error:  # whatever it refuses, wait and try again
+            self._when_due(self._unknown_check, self._name_unknown)
+        except (DatabaseUnavailable, InvalidData) as error:
             self._session.close()
             self._outage.note_lost(error)
             self._beat.restart(0.0)
@@ -198,14 +203,14 @@ class Housekeeper:
         beaten = self._session.run(beat([member.identity for member in living]))
         for member in living:
             self._boards[member.number].note(Moment.IN_TOUCH, beaten_at)
-        if self._has_clock and self._has_jumped(beaten.at):
+        if self._has_clock and self._has_jumped(beaten.at - self._clock.at(beaten_at)):
             self._log.warning(Event.CLOCK_JUMPED, database_now=str(beaten.at))
             self._settle()
         self._has_clock = True
         self._clock.observe(beaten.at, beaten_at)
 
-    def _has_jumped(self, database_now: datetime) -> bool:
-        return abs(database_now - self._clock.now()) > self._plan.heartbeat_timeout / 4
+    def _has_jumped(self, by: timedelta) -> bool:
+        return abs(by) > self._plan.heartbeat_timeout / 4
 
     def _settle(self) -> None:
         """Everybody looks silent for as long: who is alive shows after one interval of beats at the latest."""
@@ -236,6 +241,14 @@ class Housekeeper:
                 names = [" ".join(each) for each in running]
                 facts = {"poller": identity, "stalled_s": round(stalled_s), "running": names}
                 self._log.warning(Event.POLLER_STALLED, **facts)
+
+    def _name_unknown(self) -> None:
+        """Tasks that nobody runs: renamed or removed, or their workers are not there. Each is told once."""
+        found = self._session.run(overdue_unknown(list(self._plan.tasks), overdue=OVERDUE))
+        for name in found:
+            if name not in self._told_unknown:
+                self._log.warning(Event.TASK_UNKNOWN, task=name)
+        self._told_unknown |= set(found)
 
 
 def _places(marks: Marks) -> list[Hint]:

@@ -20,7 +20,7 @@ from pgsched.store.picking import ANY_SUSPICIONS, pick_query, picked, survey
 from pgsched.store.session import Session
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
-from pgsched.worker.completer import Completer
+from pgsched.worker.completer import LOCK_TIMEOUT, Completer
 from pgsched.worker.executor import CANCEL_GRACE_S, Executor
 from pgsched.worker.frontier import Frontier
 from pgsched.worker.guard import Guard
@@ -116,7 +116,9 @@ class Poller:
         self._stage_ends_at = math.inf
         self._status = EXIT_OK
         self._clock = Clock()
-        self._session = Session(plan.database, f"pgsched {identity}", Guard())
+        self._session = Session(
+            plan.database, f"pgsched {identity}", Guard(), lock_timeout=LOCK_TIMEOUT
+        )
         self._outage = Outage(self._log)
         self._strays = Looks()
         self._wakeup = Wakeup(self._clock, polling_interval_s=plan.polling_interval.total_seconds())
@@ -188,10 +190,8 @@ class Poller:
         waits = [self._stage_ends_at - monotonic()]
         if self._outage.is_on:
             waits.append(self._outage.wait_s)
-        elif self._completer:
-            waits.append(0.0)
         else:
-            waits.append(self._strays.wait_s)
+            waits += [self._completer.wait_s, self._strays.wait_s]
         if self._is_picking and not self._outage.is_on and self._holding.room > 0:
             waits.append(self._wakeup.wait_s)
         if self._holding:
@@ -248,10 +248,7 @@ class Poller:
         try:
             self._release_strays()
             self._turn()
-        except (
-            DatabaseUnavailable,
-            InvalidData,
-        ) as error:  # whatever it refuses, wait and try again
+        except (DatabaseUnavailable, InvalidData) as error:
             self._outage.note_lost(error)
             self._strays.begin()
         else:

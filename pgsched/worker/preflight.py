@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from pgsched.domain.execution import RECURRING_INSTANCE, NewExecution
+from pgsched.domain.execution import RECURRING_INSTANCE, NewExecution, TaskInstance
 from pgsched.domain.request import new_execution
 from pgsched.errors import ConfigError, DatabaseUnavailable, SchemaMismatch, TaskModuleError
 from pgsched.log import Event, Logger
@@ -18,11 +18,15 @@ from pgsched.store.connecting import connection
 from pgsched.store.migrating import check
 from pgsched.store.operation import drive
 from pgsched.store.picking import database_now
+from pgsched.store.pooling import is_pooled, loses_session
+from pgsched.store.reading import get
 from pgsched.store.scheduling import schedule
 from pgsched.worker.process import EXIT_OK, Pipe, fork
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from psycopg import Connection
 
     from pgsched.domain.task import AnyTask
     from pgsched.worker.plan import Plan
@@ -80,21 +84,54 @@ def _error(plan: Plan, problem: dict[str, Any]) -> Exception:
 def _check_and_schedule(plan: Plan) -> None:
     names = plan.database.names
     with connection(plan.database.conninfo) as opened:
+        _check_pooler(plan, opened)
         check(opened, table=names.table, schema=names.schema)
         now = drive(opened, names, database_now(), is_atomic=False)
         for task in plan.tasks.values():
             if task.schedule is None:
                 continue
             first = new_execution(task, RECURRING_INSTANCE, at=_first_time(task, now))
-            _schedule(plan, opened, first)
+            if not _schedule(plan, opened, first):
+                _tell_due_later(plan, opened, task, now)
 
 
-def _schedule(plan: Plan, opened: Any, first: NewExecution) -> None:
+def _check_pooler(plan: Plan, opened: Connection[Any]) -> None:
+    """Raises: ConfigError where a session would be lost that a worker counts on."""
+    if plan.database.is_pooled:
+        if not is_pooled(opened):
+            Logger().warning(Event.POOLER_NOT_FOUND)
+    elif loses_session(opened):
+        raise ConfigError(
+            "the DSN leads through a pooler in transaction mode, which gives each transaction another session",
+            key="database.pooler",
+            allowed="transaction, or a DSN that leads to Postgres itself or through a pooler in session mode",
+        )
+
+
+def _schedule(plan: Plan, opened: Connection[Any], first: NewExecution) -> bool:
     names = plan.database.names
-    if drive(opened, names, schedule(names, [first]), is_atomic=False):
+    is_new = drive(opened, names, schedule(names, [first]), is_atomic=False) == 1
+    if is_new:
         Logger().info(
             Event.TASK_SCHEDULED, task=first.task, instance=first.instance, at=str(first.at)
         )
+    return is_new
+
+
+def _tell_due_later(plan: Plan, opened: Any, task: AnyTask, now: datetime) -> None:
+    """The row is never moved: workers of two versions would move it to and fro, and undo what a person put off."""
+    assert task.schedule is not None
+    default = TaskInstance(task.name, RECURRING_INSTANCE)
+    found = drive(opened, plan.database.names, get(default), is_atomic=False)
+    if found is None or found.picked or found.consecutive_failures:
+        return
+    try:
+        next_time = task.schedule.next_time(now)
+    except Exception:  # noqa: BLE001 the user's schedule: told when it is used
+        return
+    if found.execution_time > next_time:
+        at, by_schedule = str(found.execution_time), str(next_time)
+        Logger().warning(Event.TASK_DUE_LATER, task=task.name, at=at, by_schedule=by_schedule)
 
 
 def _first_time(task: AnyTask, now: datetime) -> datetime:

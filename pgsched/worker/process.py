@@ -170,6 +170,8 @@ def fork(title: str, main: Callable[[], int], *, closing: tuple[int, ...] = ()) 
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # whoever read it is gone
+            with suppress(
+                BaseException
+            ):  # whoever read it is gone, or a task has put anything in its place
                 stream.flush()
         os._exit(status)

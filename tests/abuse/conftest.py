@@ -18,7 +18,7 @@ HOSTILE = Path(__file__).with_name("hostile_tasks.py")
 @pytest.fixture
 def project(tmp_path: Path, database: str) -> Generator[Project]:
     """A folder with a config, the hostile task module, and the diary that its tasks keep."""
-    project = Project(tmp_path, database, HOSTILE)
+    project = Project(tmp_path, database, tasks=HOSTILE)
     yield project
     project.client.close()
 

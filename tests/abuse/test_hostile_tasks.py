@@ -182,6 +182,7 @@ def test_a_poller_whose_standard_streams_were_closed_is_replaced(
 def test_what_a_task_leaves_behind_keeps_neither_the_worker_from_working_nor_from_ending(
     project: Project, start: Start
 ) -> None:
+    """With `sys.stdout = None` a poller did not reach its `os._exit`, and went on in the code of its parent."""
     worker = start(shutdown_timeout="2s")
     tasks = ("leave-a-thread", "return-anything", "return-anything-isolated", "unsettle")
     project.client.schedule_many([(task, task) for task in tasks])
@@ -190,3 +191,4 @@ def test_what_a_task_leaves_behind_keeps_neither_the_worker_from_working_nor_fro
     project.client.schedule("innocent", "after")
     pid_of(project, "after")
     assert worker.stop() == 0
+    assert not worker.events("poller.killed")

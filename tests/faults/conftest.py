@@ -33,12 +33,16 @@ def own_server() -> Generator[Server]:
 @pytest.fixture
 def own_database(own_server: Server) -> str:
     """The conninfo of a fresh, migrated database on it, as somebody who is no superuser."""
-    with psycopg.connect(own_server.conninfo, autocommit=True) as connection:
+    return fresh_database(own_server.conninfo)
+
+
+def fresh_database(server: str) -> str:
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("drop database if exists faults with (force)")
         connection.execute("drop role if exists app")
         connection.execute("create role app login")
         connection.execute("create database faults owner app")
-    conninfo = make_conninfo(own_server.conninfo, dbname="faults", user="app")
+    conninfo = make_conninfo(server, dbname="faults", user="app")
     with psycopg.connect(conninfo, autocommit=True) as connection:
         migrate(connection)
     return conninfo

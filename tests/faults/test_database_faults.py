@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
 
 from chaos.proxy import Mode, Proxy
 from chaos.server import Server, Stop
+from tests.faults.busy import busy, is_gone
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker
 
 Start = Callable[..., Worker]
-
-HEALED_S = 5.0
-"""So soon after a fault is over, work goes on. The timeouts of waits are longer, for a machine that is busy."""
-
-
-@contextmanager
-def busy(project: Project, worker: Worker, *, spans: float = 1.5) -> Generator[None]:
-    """Tasks run when the fault comes and end while it lasts: each result is written once it is over, each ran once,
-    and what is scheduled then is run.
-    """
-    project.client.schedule_many([("sleep", f"plain-{n}", spans) for n in range(3)])
-    project.client.schedule_many([("sleep-async", f"async-{n}", spans) for n in range(3)])
-    project.wait_entries("started", count=6)
-    yield
-    healed_at = time.monotonic()
-    wait_until(
-        lambda: schedule(project, "afterwards"), describe="the server to be back for clients"
-    )
-    wait_until(lambda: project.diary("ran", "afterwards"), describe="work to go on")
-    assert time.monotonic() - healed_at < HEALED_S
-    for instance in [f"plain-{n}" for n in range(3)] + [f"async-{n}" for n in range(3)]:
-        wait_until(partial(is_gone, project, instance), describe=f"{instance} to be written")
-        assert len(project.diary("started", instance)) == 1, instance
-        assert len(project.diary("ended", instance)) == 1, instance
-    assert not worker.events("poller.died")
-
-
-def schedule(project: Project, instance: str) -> bool:
-    try:
-        return project.client.schedule("run", instance)
-    except Exception:
-        return False
-
-
-def is_gone(project: Project, instance: str) -> bool:
-    return (
-        project.client.get("sleep", instance) is None
-        and project.client.get("sleep-async", instance) is None
-    )
 
 
 @pytest.mark.parametrize("how", list(Stop))
@@ -155,23 +117,24 @@ def test_another_isolation_is_the_default(
     assert len(project.diary("ran")) == 1000
 
 
-def test_a_row_is_locked_longer_than_a_statement_may_wait(
-    project: Project, start: Start, own_server: Server
+def test_a_row_that_somebody_has_locked_keeps_no_others_waiting(
+    project: Project, start: Start
 ) -> None:
-    with psycopg.connect(own_server.conninfo, autocommit=True) as admin:
-        admin.execute("alter database faults set lock_timeout = '200ms'")
     worker = start(processes=1)
     project.client.schedule("sleep", "a", 0.5)
     project.wait_entries("started", "a")
     with psycopg.connect(project.conninfo) as locking:
         locking.execute("select 1 from scheduled_tasks where task_instance = 'a' for update")
         project.wait_entries("ended", "a")
-        worker.wait_event("database.lost")
-        project.client.schedule("run", "beside")
+        project.client.schedule_many([("run", f"beside-{n}") for n in range(100)])
+        wait_until(
+            lambda: not project.client.list(task="run", limit=1), describe="others to be completed"
+        )
+        assert project.row("a") is not None
         locking.rollback()
     wait_until(lambda: is_gone(project, "a"), describe="its result to be written")
-    wait_until(lambda: project.diary("ran", "beside"), describe="others to go on")
     assert len(project.diary("started", "a")) == 1
+    assert not worker.events("database.lost")
 
 
 def test_stopping_while_nothing_answers_takes_no_longer_than_it_may(
@@ -184,3 +147,115 @@ def test_stopping_while_nothing_answers_takes_no_longer_than_it_may(
     started_at = time.monotonic()
     worker.stop()
     assert time.monotonic() - started_at < 1 + 5 + 7 + 3
+
+
+def test_the_whole_table_is_locked_longer_than_a_heartbeat_may_be_late(
+    project: Project, start: Start, own_server: Server
+) -> None:
+    """Nobody could beat, so nobody is dead. Where a beat that had to wait writes when it began to, the sweep right
+    after it takes its own worker for dead (not always: the sweep must come before the next beat).
+    """
+    worker = start(heartbeat_timeout="1s", heartbeat_interval="200ms")
+    project.sql(
+        "insert into scheduled_tasks (task_name, task_instance, picked, picked_by, last_heartbeat)"
+        " values ('run', 'dead', true, 'somebody', now() - interval '1 h')"
+    )
+    worker.wait_event("execution.recovered", instance="dead")  # it sweeps
+    project.client.schedule_many([("sleep", "plain", 3), ("sleep-async", "async", 3)])
+    project.wait_entries("started", count=2)
+    with (
+        psycopg.connect(own_server.conninfo, autocommit=True) as admin,
+        psycopg.connect(project.conninfo) as locking,
+    ):
+        locking.execute("lock table scheduled_tasks in access exclusive mode")
+        wait_until(lambda: waits_for(admin, locking, 1.5), describe="everybody to wait")
+    for instance in ("plain", "async"):
+        wait_until(partial(is_gone, project, instance), describe=f"{instance} to be written")
+        assert len(project.diary("started", instance)) == 1
+    assert len(worker.events("execution.recovered")) == 1
+    assert not worker.events("database_clock.jumped")
+
+
+@pytest.mark.parametrize(
+    ("limits", "is_felt"),
+    [
+        (["statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"], False),
+        (["transaction_timeout"], True),
+    ],
+)  # fmt: skip
+def test_the_database_sets_time_limits(
+    project: Project, start: Start, own_server: Server, limits: list[str], is_felt: bool
+) -> None:
+    """A completion is blocked for longer than they are, and so is idle what waits for something to do. A sleeping
+    worker that keeps the limit on idle sessions loses its connections all the time.
+    """
+    with psycopg.connect(own_server.conninfo, autocommit=True) as admin:
+        for limit in limits:
+            if not admin.execute("select 1 from pg_settings where name = %s", [limit]).fetchone():
+                pytest.skip(f"this server has no {limit}")
+        with psycopg.connect(project.conninfo) as locking:
+            for limit in limits:
+                admin.execute(f"alter database faults set {limit} = '150ms'")
+            worker = start(processes=1)
+            with busy(project, worker):
+                lock(locking, "plain-0")
+                project.wait_entries("ended", count=6)
+                if is_felt:
+                    worker.wait_event("database.lost")
+                else:
+                    wait_until(lambda: waits_for(admin, locking, 0.2), describe="a completion")
+                locking.rollback()
+    assert bool(worker.events("database.lost")) is is_felt
+
+
+def waits_for(
+    admin: psycopg.Connection[Any], locking: psycopg.Connection[Any], longer_than_s: float = 0.0
+) -> bool:
+    """Whether a statement waits for what `locking` has locked."""
+    found = admin.execute(
+        "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
+        " and clock_timestamp() - query_start > make_interval(secs => %s)",
+        [locking.info.backend_pid, longer_than_s],
+    )
+    return found.fetchone() is not None
+
+
+def test_a_completion_falls_victim_to_a_deadlock(
+    project: Project, start: Start, own_server: Server
+) -> None:
+    """It is written once more. Beats and recoveries skip what is locked, and can't be in one."""
+    with psycopg.connect(own_server.conninfo, autocommit=True) as admin:
+        admin.execute("alter database faults set deadlock_timeout = '50ms'")
+        # No beat moves a row: both are completed in one statement, a before b.
+        start(processes=1, heartbeat_timeout="1m", heartbeat_interval="20s")
+        with (
+            psycopg.connect(own_server.conninfo, dbname="faults") as gate,
+            psycopg.connect(own_server.conninfo, dbname="faults") as rival,
+        ):
+            rival.execute("set deadlock_timeout = '1min'")
+            for instance, span_s in (("gate", 0.2), ("a", 0.5), ("b", 0.7)):
+                project.client.schedule("sleep", instance, span_s)
+            project.wait_entries("started", count=3)
+            lock(gate, "gate")
+            lock(rival, "b")
+            project.wait_entries("ended", count=3)
+            wait_until(lambda: waits_for(admin, gate), describe="a completion before theirs")
+            gate.rollback()
+            wait_until(lambda: waits_for(admin, rival), describe="their completion")
+            lock(rival, "a")
+            rival.rollback()
+        for instance in ("gate", "a", "b"):
+            wait_until(partial(is_gone, project, instance), describe=f"{instance} to be written")
+            assert len(project.diary("started", instance)) == 1
+        wait_until(lambda: has_seen_a_deadlock(admin), describe="a deadlock")
+
+
+def has_seen_a_deadlock(admin: psycopg.Connection[Any]) -> bool:
+    rows = admin.execute("select deadlocks from pg_stat_database where datname = 'faults'")
+    return rows.fetchone() == (1,)
+
+
+def lock(connection: psycopg.Connection[Any], instance: str) -> None:
+    connection.execute(
+        "select 1 from scheduled_tasks where task_instance = %s for update", [instance]
+    )

@@ -10,6 +10,7 @@ import pytest
 
 from pgsched.store.migrating import all_migrations, migrate, needed_version, pending, script
 from tests.postgres import new_database
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -76,6 +77,33 @@ def test_writers_go_on_while_indexes_are_built(old: str) -> None:
         assert not thread.is_alive()
         assert indexes(another) == OURS
         assert another.execute("select count(*) from scheduled_tasks").fetchone() == (1051,)
+
+
+def test_an_index_takes_longer_than_a_statement_may(old: str) -> None:
+    """Without a word against it, the role's limit ends what waits for the writer."""
+    with (
+        psycopg.connect(old) as writing,
+        psycopg.connect(old, autocommit=True, options="-c statement_timeout=100ms") as migrating,
+        psycopg.connect(old, autocommit=True) as watching,
+    ):
+        migrate_to(watching, 4)
+        writing.execute("insert into scheduled_tasks (task_name, task_instance) values ('t', 'a')")
+        thread = threading.Thread(target=migrate, args=(migrating,))
+        thread.start()
+        wait_until(lambda: has_waited(watching, migrating), describe="the index to wait")
+        writing.commit()
+        thread.join(timeout=30)
+        assert indexes(watching) == OURS
+        assert migrating.execute("show statement_timeout").fetchone() == ("100ms",)
+
+
+def has_waited(watching: psycopg.Connection[Any], migrating: psycopg.Connection[Any]) -> bool:
+    found = watching.execute(
+        "select from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+        " and clock_timestamp() - query_start > interval '200 ms'",
+        [migrating.info.backend_pid],
+    )
+    return found.fetchone() is not None
 
 
 def migrate_to(connection: psycopg.Connection[Any], version: int) -> None:

@@ -165,3 +165,14 @@ def test_times_before_the_first_year_are_picked_too(store: Store) -> None:
     assert {held.task_instance for held in store.pick(limit=1)} <= {"a", "b"}
     assert {held.task_instance for held in store.pick()} >= {"c"}
     assert store.survey("t").marks == {}
+
+
+def test_tasks_that_nobody_runs_are_found_by_what_is_overdue(store: Store) -> None:
+    overdue = picking.overdue_unknown
+    assert store.run(overdue(["t"], overdue=HOUR / 2)) == []
+    store.schedule("a", at=datetime.now(UTC) - HOUR)
+    store.schedule("a", "b", task="renamed", at=datetime.now(UTC) - HOUR)
+    store.schedule("a", task="another", at=datetime.now(UTC) - HOUR)
+    store.schedule("a", task="just-due", at=datetime.now(UTC))
+    store.schedule("a", task="later", at=FUTURE)
+    assert store.run(overdue(["t"], overdue=HOUR / 2)) == ["another", "renamed"]

@@ -17,9 +17,10 @@ from pgsched.domain.completion import Delete
 from pgsched.domain.execution import NewExecution, TaskInstance
 from pgsched.errors import ExecutionNotFound
 from pgsched.store import completing, liveness, picking, reading, scheduling
-from pgsched.store.connecting import connect, connect_worker
+from pgsched.store.connecting import connect, connect_worker, worker_settings
 from pgsched.store.operation import Query, drive
 from pgsched.store.statement import Names, statements
+from pgsched.worker.guard import Guard
 from tests.postgres import new_database
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def crowded(
                 (OURS,),
             )
             filling.execute("vacuum analyze scheduled_tasks")
-        connection = connect_worker(conninfo, name="plans", statement_timeout=timedelta(seconds=60))
+        connection = connect_worker(
+            conninfo, Guard(), name="plans", settings=worker_settings(timedelta(seconds=60))
+        )
         connection.autocommit = False
         with connection:
             yield connection
@@ -103,6 +106,10 @@ def recovery(connection: psycopg.Connection[Any]) -> Query:
 
 STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = {
     "survey": (lambda _: first_query(picking.survey(["t", "u"])), 80),
+    "overdue of unknown tasks": (
+        lambda _: first_query(picking.overdue_unknown(["t"], overdue=timedelta(minutes=1))),
+        40,
+    ),
     "pick": (pick, 400),
     "complete in place": (lambda c: completion(c, in_place=True), 60),
     "complete by key": (lambda c: completion(c, in_place=False), 120),
@@ -149,7 +156,7 @@ def test_a_pick_from_a_mark_does_not_read_what_was_deleted_before_it(
         pinning.execute("set transaction isolation level repeatable read")
         pinning.execute("select from scheduled_tasks")
         with connect_worker(
-            conninfo, name="plans", statement_timeout=timedelta(seconds=60)
+            conninfo, Guard(), name="plans", settings=worker_settings(timedelta(seconds=60))
         ) as connection:
             writer = completing.Writer("me", timedelta(seconds=1))
             at = marks(connection)

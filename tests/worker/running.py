@@ -41,24 +41,29 @@ class Entry(NamedTuple):
 class Project:
     """A folder as a user has it, on a database of its own."""
 
-    def __init__(self, folder: Path, conninfo: str, tasks: Path = TASKS) -> None:
+    def __init__(
+        self, folder: Path, conninfo: str, *, tasks: Path = TASKS, pooler: str | None = None
+    ) -> None:
         self.folder = folder
         self.conninfo = conninfo
+        self.pooler = pooler
         self.module = "pgsched"
         self.client = Client(conninfo)
         self._diary = folder / "diary"
+        self.release: Path | None = None
         (folder / "tasks_of_tests.py").write_text(tasks.read_text())
 
     def worker(self, *, number: int, **options: object) -> Worker:
         config = self.folder / f"pgsched-{number}.yaml"
         settings = {
-            "database": {"dsn": self.conninfo},
+            "database": {"dsn": self.conninfo, "pooler": self.pooler},
             "tasks": {"modules": ["tasks_of_tests"]},
             "worker": {**QUICK, **options},
             "logging": {"format": "json", "level": "info"},
         }
         config.write_text(json.dumps(settings))
-        return Worker(self.module, config, {**os.environ, "DIARY": str(self._diary)})
+        environment = {**os.environ, "DIARY": str(self._diary)}
+        return Worker(config, environment, module=self.module, release=self.release)
 
     def diary(self, what: str | None = None, instance: str | None = None) -> list[Entry]:
         """What tasks wrote down, in order."""
@@ -97,11 +102,19 @@ class Project:
 
 
 class Worker:
-    """One `pgsched worker` and the lines it logs."""
+    """One `pgsched worker` and the lines it logs; of another release where its folder is given."""
 
-    def __init__(self, module: str, config: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        config: Path,
+        environment: dict[str, str],
+        *,
+        module: str = "pgsched",
+        release: Path | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, "worker", "--config", str(config)],
+            cwd=release,
             env=environment,
             stderr=subprocess.PIPE,
             text=True,

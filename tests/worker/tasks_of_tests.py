@@ -465,6 +465,13 @@ def exactly_once_isolated(data: str, context: ExecutionContext) -> None:
         connection.execute("insert into effects values (%s)", [context.task_instance])
 
 
+@one_time("exactly-once-many")
+def exactly_once_many(data: int, context: ExecutionContext) -> None:
+    with context.transaction() as connection:
+        for _ in range(data):
+            connection.execute("insert into effects values (%s)", [context.task_instance])
+
+
 @one_time("exactly-once-given")
 def exactly_once_given(data: str, context: ExecutionContext) -> None:
     with psycopg.connect(data) as connection, context.transaction(connection):

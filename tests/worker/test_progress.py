@@ -105,7 +105,7 @@ def test_an_idle_poller_is_not_taken_for_one_that_stands_still(
     """Its loop turned every five seconds, whatever `stall_timeout` allows."""
     tasks = tmp_path / "quiet.py"
     tasks.write_text("from pgsched import one_time\n@one_time('run')\ndef run(): ...\n")
-    project = Project(tmp_path, database, tasks)
+    project = Project(tmp_path, database, tasks=tasks)
     project.module = "tests.worker.impatient"
     worker = project.worker(number=0, processes=1, stall_timeout="500ms")
     try:
