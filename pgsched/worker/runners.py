@@ -143,7 +143,7 @@ class Runners:
         if running is None:
             return
         if running.is_asked or status:
-            _kill_group(pid)
+            _kill_group(pid)  # its number is taken for as long as the group has members
         with running.channel as channel, suppress(OSError):  # its poller is gone, or stopped
             channel.settimeout(TELL_S)
             channel.sendall(Ending(running.is_asked, status).packed())

@@ -365,11 +365,11 @@ class Supervisor:
         """Who stands still is of no use: what a poller ran is suspected, and runs alone the next time."""
         for child in self._stalls.found(self._housekeeper, self._slots):
             assert child.pid is not None
+            facts = {"pid": child.pid, "reason": "stalled"}
             if isinstance(child, Slot):
-                event, facts = Event.POLLER_KILLED, {"poller": child.identity}
+                self._log.error(Event.POLLER_KILLED, poller=child.identity, **facts)
             else:
-                event, facts = Event.HOUSEKEEPER_KILLED, {}
-            self._log.error(event, pid=child.pid, reason="stalled", **facts)
+                self._log.error(Event.HOUSEKEEPER_KILLED, **facts)
             os.kill(child.pid, signal.SIGKILL)
 
     def _end_housekeeper(self) -> None:
