@@ -30,8 +30,9 @@ class Task(Generic[P, R]):
 
     `schedule` is None for a one-time task. `timeout` bounds one run: an async task is cancelled; for a sync one that
     does not end its poller is replaced, once the others in it have ended. With `isolation` "process" each run has a
-    process of its own, which is killed at the timeout. `on_out_of_touch` "stop" stops a run before anybody else may
-    take its execution, where the worker can't reach the database: a sync task is then isolated in a process too.
+    process of its own, which is killed at the timeout. `on_out_of_touch` "stop" kills a run before anybody else may
+    take its execution, where the worker can't reach the database: such a task, sync or async, is isolated in the same
+    way, and its `finally` clauses don't run then.
     """
 
     name: str
@@ -55,9 +56,8 @@ class Task(Generic[P, R]):
 
     @property
     def needs_process(self) -> bool:
-        """Whether its runs must be killed where they can't be cancelled: each has a process of its own."""
-        must_stop = self.on_out_of_touch == "stop" and not self.is_async
-        return self.isolation == "process" or must_stop
+        """Whether a run may have to be killed alone: each has a process of its own then."""
+        return self.isolation == "process" or self.on_out_of_touch == "stop"
 
     def _check_options(self) -> None:
         if not callable(self.function) or inspect.isclass(self.function):
@@ -98,6 +98,8 @@ def one_time(
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Declare a one-time task: each scheduled instance runs once, and is deleted when it succeeds.
 
+    With `isolation="process"`, and with `on_out_of_touch="stop"`, each run has a process of its own (see `Task`).
+
     Raises: TypeError, ValueError for options that can't be used.
     """
 
@@ -124,6 +126,8 @@ def recurring(
     on_out_of_touch: str = "continue",
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Declare a recurring task: scheduled by itself (instance `default`) when a worker that knows it starts.
+
+    With `isolation="process"`, and with `on_out_of_touch="stop"`, each run has a process of its own (see `Task`).
 
     Raises: TypeError, ValueError for options that can't be used.
     """

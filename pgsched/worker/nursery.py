@@ -1,63 +1,40 @@
 """Has executions run in processes of their own: the poller's side of `runner.py`.
 
-A poller has threads and must not fork. It asks its supervisor to (decisions/007), over a socket that lasts as long as
-the worker: a request carries one end of the new process's channel, an answer says how a process ended.
+A poller has threads and must not fork. It asks its supervisor to (decisions/007), and neither ends a process itself nor
+waits for one: it learns of either over the channel of that run.
 """
 
 from __future__ import annotations
 
-import os
-import signal
+import math
+import pickle
 import socket
-import struct
 import threading
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
+from pgsched.domain.outcome import Crashed, Interrupted
+from pgsched.worker.channel import HERE, PART_BYTES, content_of, ending_of, framed
 from pgsched.worker.clock import monotonic
+from pgsched.worker.process import status_word
+from pgsched.worker.run import overran
 from pgsched.worker.runner import Errand
-from pgsched.worker.wakeup import readable
 
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held
+    from pgsched.domain.outcome import Outcome
+    from pgsched.domain.task import AnyTask
     from pgsched.worker.clock import Clock
     from pgsched.worker.run import Run
 
-REQUEST = b"fork"
-DEATH = struct.Struct("ii")
-"""A process and its exit status, as `os.waitstatus_to_exitcode` says it."""
+HIRE_S = 10.0
+"""How long a runner may take to be there. One that comes later finds its channel closed, and leaves."""
 
-STATUS_S = 2.0
-"""How long the supervisor may take to tell how a process ended."""
+PAUSE_S = 1.0
+"""Before an execution for which there is no runner is handed back: it would be picked again at once."""
 
-
-class Sockets(NamedTuple):
-    """Both ends of what a poller and its supervisor talk over."""
-
-    supervisor: socket.socket
-    poller: socket.socket
-
-
-def new_sockets() -> Sockets:
-    ends = Sockets(*socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
-    ends.supervisor.setblocking(False)
-    return ends
-
-
-class Died(NamedTuple):
-    """A runner ended without an answer."""
-
-    cause: str
-
-
-class Stopped(NamedTuple):
-    """A runner was ended by its poller, because its time was over or it was asked to."""
-
-    is_late: bool
-
-
-Answer: TypeAlias = "Run | Died | Stopped"
+LONGEST_WAIT_S = 3600.0
+"""What one call may wait; timeouts may be longer than the kernel counts (24 days)."""
 
 
 class Nursery:
@@ -67,80 +44,97 @@ class Nursery:
         self._control = control
         self._clock = clock
         self._identity = identity
-        self._running: dict[int, Held] = {}
-        self._ended: dict[int, int] = {}
-        self._stopped: set[int] = set()
-        self._reading = threading.Lock()
+        self._channels: set[socket.socket] = set()
+        self._changing = threading.Lock()
 
-    def run(self, execution: Held, timeout_s: float | None) -> Answer:
-        """Run it in a process of its own, until it ends or its time is over."""
+    def run(self, task: AnyTask, execution: Held) -> Run | Outcome:
+        """Run it in a process of its own; answers when that process is gone.
+
+        What it did where it could tell, and otherwise an outcome: `Crashed` where the process died, `Failed` where it
+        was ended because its time was over, `Interrupted` where it was made to end or could not be started.
+        """
+        channel = self._hire(task)
+        if channel is None:
+            threading.Event().wait(PAUSE_S)
+            return Interrupted()
         try:
-            channel, pid = self._hire()
-        except (OSError, EOFError):  # the supervisor is gone: this poller is about to drain
-            return Stopped(is_late=False)
-        self._running[pid] = execution
-        is_late = False
-        try:
-            channel.send(Errand(execution, self._clock, self._identity))
-            if not channel.poll(timeout_s):
-                is_late = True
-                self._kill(pid)
-            run: Run = channel.recv()
-        except (OSError, EOFError):
-            status = self._status_of(pid)
-            if status is None:  # it has closed its channel, and may still be doing whatever it does
-                self._kill(pid)
-                status = self._status_of(pid)
-            if is_late or pid in self._stopped or status is None:
-                return Stopped(is_late=is_late)
-            return Died(status_word(status))
-        else:
-            return run
+            with suppress(OSError):  # it is gone already: how, is heard
+                channel.settimeout(LONGEST_WAIT_S)
+                channel.sendall(
+                    framed(pickle.dumps(Errand(execution, self._clock, self._identity)))
+                )
+            heard, is_late = _heard(
+                channel, task.timeout.total_seconds() if task.timeout else math.inf
+            )
         finally:
+            with self._changing:
+                self._channels.discard(channel)
             channel.close()
-            self._running.pop(pid, None)
-            self._stopped.discard(pid)
+        return _understood(heard, task, is_late=is_late)
 
-    def stop(self, name: str | None = None) -> int:
-        """End every process, or those that run one task; answers how many."""
-        pids = [pid for pid, run in list(self._running.items()) if name in {None, run.task_name}]
-        for pid in pids:
-            self._stopped.add(pid)
-            self._kill(pid)
-        return len(pids)
+    def stop(self) -> None:
+        """Have every process ended."""
+        with self._changing:
+            for channel in self._channels:
+                _end(channel)
 
-    def _hire(self) -> tuple[Connection, int]:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            channel = Connection(ours.detach())
-            socket.send_fds(self._control, [REQUEST], [theirs.fileno()])
-        pid: int = channel.recv()
-        return channel, pid
-
-    def _kill(self, pid: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-    def _status_of(self, pid: int) -> int | None:
-        """How a process ended; None where the supervisor doesn't tell."""
-        ends_at = monotonic() + STATUS_S
-        while pid not in self._ended and monotonic() < ends_at:
-            with self._reading:
-                if pid not in self._ended and readable([self._control.fileno()], 0.05):
-                    self._take_status()
-        return self._ended.pop(pid, None)
-
-    def _take_status(self) -> None:
-        with suppress(BlockingIOError):
-            ended, status = DEATH.unpack(self._control.recv(DEATH.size))
-            self._ended[ended] = status
+    def _hire(self, task: AnyTask) -> socket.socket | None:
+        """The channel to a new runner; None where there is none to be had, or no supervisor any more."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            return None
+        try:
+            with theirs:
+                request = bytes([task.on_out_of_touch == "stop"])
+                socket.send_fds(self._control, [request], [theirs.fileno()])
+            ours.settimeout(HIRE_S)
+            is_here = ours.recv(len(HERE)) == HERE
+        except OSError:
+            is_here = False
+        if not is_here:
+            ours.close()
+            return None
+        with self._changing:
+            self._channels.add(ours)
+        return ours
 
 
-def status_word(status: int) -> str:
-    """An exit status in words: the signal's name where it was one."""
-    if status >= 0:
-        return f"exit {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"
+def _heard(channel: socket.socket, allowed_s: float) -> tuple[bytes, bool]:
+    """All that is said until the channel is shut, and whether the run was made to end because its time was over."""
+    heard = bytearray()
+    ends_at = monotonic() + allowed_s
+    is_late = False
+    with suppress(ConnectionResetError):  # a channel that is shut with something unread in it
+        while True:
+            if monotonic() >= ends_at:
+                is_late, ends_at = True, math.inf
+                _end(channel)
+            channel.settimeout(max(0.001, min(ends_at - monotonic(), LONGEST_WAIT_S)))
+            try:
+                part = channel.recv(PART_BYTES)
+            except TimeoutError:
+                continue
+            if not part:
+                break
+            heard += part
+    return bytes(heard), is_late
+
+
+def _end(channel: socket.socket) -> None:
+    with suppress(OSError):  # it has ended
+        channel.shutdown(socket.SHUT_WR)
+
+
+def _understood(heard: bytes, task: AnyTask, *, is_late: bool) -> Run | Outcome:
+    """What it has told counts, however it ended afterwards."""
+    told = content_of(heard)
+    if told is not None:
+        answer: Run | Outcome = pickle.loads(told)  # noqa: S301 our own runner's
+        return answer
+    ending = ending_of(heard)
+    if is_late:
+        return overran(task)
+    if ending is None or ending.is_asked:
+        return Interrupted()
+    return Crashed(status_word(ending.status))

@@ -40,7 +40,6 @@ from pgsched.worker.process import (
 from pgsched.worker.surroundings import surroundings_of
 from pgsched.worker.timer import Timer
 from pgsched.worker.wakeup import Bell, Wakeup, readable
-from pgsched.worker.watch import TouchWatch
 
 if TYPE_CHECKING:
     import socket
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 HEALTH_CHECK_S = 1.0
 
 TURN_S = 5.0
-"""The loop makes a turn at least this often, to show that it does."""
+"""The loop makes a turn at least this often, and three times in `stall_timeout`, to show that it does."""
 
 HELD_BACK_S = 0.001
 """What one thread was to see to alone is given to another after this: it is not as quick as was thought."""
@@ -99,9 +98,9 @@ class Poller:
         # One poller of a worker takes what is suspected for the second time, one at a time (decisions/007).
         self._takes_suspects = number == 0
         self._suspect: Held | None = None
-        self._board.note(Moment.IN_TOUCH, monotonic())  # a pick is as good as a beat
         self._completed = 0
         self._most_executions = plan.max_executions_per_process or math.inf
+        self._turn_s = min(TURN_S, plan.stall_timeout.total_seconds() / 3)
         self._health_check = Timer(HEALTH_CHECK_S)
         self._standard_files = standard_files()
         self._plan = plan
@@ -114,7 +113,7 @@ class Poller:
         # Ctrl-C goes to the whole foreground group; the supervisor alone decides what it means.
         self._signals = Signals((DRAIN, AT_ONCE), ignored=(signal.SIGINT,))
         self._stage = Stage.RUNNING
-        self._stage_ends_at = float("inf")
+        self._stage_ends_at = math.inf
         self._status = EXIT_OK
         self._clock = Clock()
         self._session = Session(
@@ -145,7 +144,6 @@ class Poller:
 
     def run(self) -> int:
         """Run until drained or told to leave; answers the exit status."""
-        TouchWatch(self._plan, self._board, self._executor, self._log).start()
         while self._stage is not Stage.STOPPED:
             self._wait()
             self._take_finished()
@@ -198,7 +196,7 @@ class Poller:
             waits.append(self._wakeup.wait_s)
         if self._holding:
             waits += [self._executor.overdue_in_s, self._health_check.wait_s]
-        waits.append(TURN_S)
+        waits.append(self._turn_s)
         if self._executor.is_held_back:
             waits.append(HELD_BACK_S)
         elif self._executor.has_waiting:
@@ -232,6 +230,7 @@ class Poller:
                 Event.EXECUTION_OVERRAN, task=execution.task_name, instance=execution.task_instance
             )
             self._recycle("an execution overran")
+            self._drain()  # it may never end
 
     def _check_health(self) -> None:
         """What tasks do to their process: hold the event loop, close what isn't theirs, leave memory behind."""
@@ -241,7 +240,8 @@ class Poller:
         if standard_files() != self._standard_files:
             self._recycle("a task has closed stdin, stdout or stderr")
         most = self._plan.max_memory_per_process
-        if most is not None and (resident := resident_bytes()) > most:
+        has_run = self._completed > 0  # the next process would hold as much before its first run
+        if has_run and most is not None and (resident := resident_bytes()) > most:
             self._recycle(f"it holds {resident // 10**6} MB")
 
     def _talk(self) -> None:
@@ -344,17 +344,22 @@ class Poller:
         return self._stage is Stage.RUNNING
 
     def _drain(self) -> None:
+        """Stop picking; what runs may end within the shutdown timeout."""
         self._board.note(Moment.STOPPING, monotonic())
-        if self._stage is Stage.RUNNING:
-            self._stage = Stage.DRAINING
+        self._stop_picking()
+        if self._stage is Stage.DRAINING and self._stage_ends_at == math.inf:
             self._stage_ends_at = monotonic() + self._plan.shutdown_timeout.total_seconds()
-            self._completer.release(self._executor.take_waiting())
 
     def _recycle(self, reason: str) -> None:
-        """Make room for another process: what runs may end, as at a shutdown."""
+        """Make room for another process. There is no hurry: what runs may take its time."""
         if self._stage is Stage.RUNNING:
             self._log.warning(Event.POLLER_RECYCLED, pid=os.getpid(), reason=reason)
-            self._drain()
+            self._stop_picking()
+
+    def _stop_picking(self) -> None:
+        if self._stage is Stage.RUNNING:
+            self._stage = Stage.DRAINING
+            self._completer.release(self._executor.take_waiting())
 
     def _leave_will(self) -> None:
         """Runs that don't end with their time end with this process: what becomes of them is written after it."""

@@ -81,6 +81,16 @@ def standard_files() -> list[tuple[int, int]]:
     return found
 
 
+def status_word(status: int) -> str:
+    """An exit status in words: the signal's name where it was one."""
+    if status >= 0:
+        return f"exit {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
 class Pipe(NamedTuple):
     """Two non-blocking ends."""
 

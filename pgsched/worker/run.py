@@ -34,7 +34,7 @@ class Run(NamedTuple):
     decided: Decided
 
 
-class Runner(NamedTuple):
+class Runnable(NamedTuple):
     """A task and how it is called, worked out once."""
 
     task: AnyTask
@@ -43,21 +43,21 @@ class Runner(NamedTuple):
     is_isolated: bool
 
 
-def runners_of(tasks: Mapping[str, AnyTask]) -> dict[str, Runner]:
+def runnables_of(tasks: Mapping[str, AnyTask]) -> dict[str, Runnable]:
     return {
-        name: Runner(
+        name: Runnable(
             task, caller_of(task), task.is_async and not task.needs_process, task.needs_process
         )
         for name, task in tasks.items()
     }
 
 
-def run_here(runner: Runner, execution: Held, context: ExecutionContext) -> Finished:
+def run_here(runnable: Runnable, execution: Held, context: ExecutionContext) -> Finished:
     """Call the task's function, and see an async one to its end. Never raises, whatever the user's code does."""
     pid, started_at = os.getpid(), monotonic()
     outcome: Outcome
     try:
-        answer = runner.call(execution.task_data, context)
+        answer = runnable.call(execution.task_data, context)
         if inspect.iscoroutine(answer):
             asyncio.run(answer)
         outcome = SUCCEEDED
@@ -77,6 +77,15 @@ def finished_of(context: ExecutionContext, outcome: Outcome, started_at: float) 
 
 def failed_of(error: BaseException) -> Failed:
     return Failed(error, _bounded_traceback(error))
+
+
+def overran(task: AnyTask) -> Failed:
+    """A run that had to be ended because its time was over."""
+    return Failed(TimeoutError(told_late(task)), "")
+
+
+def told_late(task: AnyTask) -> str:
+    return f"it ran longer than its timeout of {task.timeout}"
 
 
 def _bounded_traceback(error: BaseException) -> str:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import random
 import signal
 import sys
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.domain.completion import decide
 from pgsched.domain.context import ExecutionContext
 from pgsched.domain.outcome import Committed, Failed, Told
-from pgsched.worker.process import EXIT_OK
-from pgsched.worker.run import Run, run_here, runners_of
+from pgsched.worker.channel import HERE, framed, take
+from pgsched.worker.process import EXIT_OK, Signals
+from pgsched.worker.run import Run, failed_of, run_here, runnables_of
 from pgsched.worker.surroundings import surroundings_of
 
 if TYPE_CHECKING:
+    import socket
+
     from pgsched.domain.execution import Held
     from pgsched.worker.board import Board
     from pgsched.worker.clock import Clock
@@ -39,20 +42,17 @@ class Errand(NamedTuple):
     poller: str
 
 
-def run_errand(plan: Plan, board: Board, end: int, *, supervisor: int) -> int:
-    """The main of a runner; `end` is its end of the channel."""
+def run_errand(plan: Plan, board: Board, channel: socket.socket, *, supervisor: int) -> int:
+    """The main of a runner; `channel` is its end of it."""
+    os.setpgid(0, 0)  # what it starts is ended with it
     _die_with(supervisor)
-    # Asked of the whole group it is the poller who decides; a handler, unlike SIG_IGN, isn't handed on to programs that
-    # a task starts.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = Connection(end)
-    # The end of the last copy of it is how the poller learns of this one's.
-    os.register_at_fork(after_in_child=channel.close)
+    # Its poller decides whether it is to end. Handlers, unlike SIG_IGN, aren't handed on to programs that it starts.
+    Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
+    os.register_at_fork(after_in_child=channel.close)  # children must not speak for it
     try:
-        channel.send(os.getpid())
-        errand: Errand = channel.recv()
-        channel.send(_told(_run(plan, board, errand)))
+        channel.sendall(HERE)
+        errand: Errand = pickle.loads(take(channel))  # noqa: S301 our own poller's
+        channel.sendall(framed(_packed(_run(plan, board, errand))))
     except (EOFError, OSError):
         pass  # the poller is gone
     return EXIT_OK
@@ -60,13 +60,23 @@ def run_errand(plan: Plan, board: Board, end: int, *, supervisor: int) -> int:
 
 def _run(plan: Plan, board: Board, errand: Errand) -> Run:
     execution = errand.execution
-    runner = runners_of({execution.task_name: plan.tasks[execution.task_name]})[execution.task_name]
+    name = execution.task_name
+    runnable = runnables_of({name: plan.tasks[name]})[name]
     context = ExecutionContext(
         execution, surroundings_of(plan, board, errand.clock, poller=errand.poller)
     )
-    finished = run_here(runner, execution, context)
+    finished = run_here(runnable, execution, context)
     now, chance = errand.clock.now(), random.random()
-    return Run(finished, decide(finished, runner.task, now=now, chance=chance))
+    return Run(finished, decide(finished, runnable.task, now=now, chance=chance))
+
+
+def _packed(run: Run) -> bytes:
+    """What can't be sent (a time of a class of the user's own, say) makes it a failed run."""
+    try:
+        return pickle.dumps(_told(run))
+    except Exception as error:  # noqa: BLE001 the user's classes
+        failed = failed_of(error)
+        return pickle.dumps(failed._replace(error=Told.of(error)))
 
 
 def _told(run: Run) -> Run:

@@ -10,22 +10,21 @@ import gc
 import math
 import os
 import secrets
+import select
 import signal
-import socket
 import sys
-from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
 from pgsched.log import Event, Logger
 from pgsched.worker.board import Board, Moment
+from pgsched.worker.child import Child, Slot
 from pgsched.worker.clock import monotonic
 from pgsched.worker.housekeeper import Household, Housekeeper
 from pgsched.worker.notify import notify
-from pgsched.worker.nursery import DEATH, Sockets, new_sockets, status_word
 from pgsched.worker.poller import Poller, Shared
 from pgsched.worker.preflight import preflight
 from pgsched.worker.process import (
@@ -37,22 +36,23 @@ from pgsched.worker.process import (
     Signals,
     fork,
     new_pipe,
+    resident_bytes,
+    status_word,
 )
 from pgsched.worker.roster import End, Ended, Member, Orders, Roster
 from pgsched.worker.runner import run_errand
-from pgsched.worker.wakeup import drained, readable
+from pgsched.worker.stalls import Stalls
+from pgsched.worker.surroundings import in_touch_for_s
+from pgsched.worker.wakeup import drained, readable, stirred
 from pgsched.worker.wills import Wills
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgsched.worker.plan import Plan
+    from pgsched.worker.runners import Request
 
 EXIT_GAVE_UP = 1
-
-PAUSES_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
-"""Before a poller's first, second, … restart in a row."""
-
-HEALTHY_S = 10.0
-"""A poller that lived this long starts its pauses anew when it dies."""
 
 UNREADY_DEATHS_LIMIT = 5
 """So many deaths in a row before the poller was even connected: it will not get better by itself."""
@@ -65,11 +65,6 @@ KILL_GRACE_S = 5.0
 
 HOUSEKEEPER_GRACE_S = 7.0
 
-STALL_CHECK_S = 5.0
-
-LONGEST_CALL_S = 25.0
-"""What the housekeeper may take for one call: as long as its guard lets it, and to connect."""
-
 REMEMBERED_ENDS = 100
 
 
@@ -79,53 +74,6 @@ class Stage(Enum):
     RUNNING = "running"
     DRAINING = "draining"
     AT_ONCE = "at once"
-
-
-@dataclass(slots=True)
-class Child:
-    """The place of one process: who is in it now, and when the next may be."""
-
-    board: Board
-    pid: int | None = None
-    started_at: float = 0.0
-    deaths: int = 0
-    restart_at: float = 0.0
-
-    @property
-    def is_due(self) -> bool:
-        return self.pid is None and self.restart_at <= monotonic()
-
-    def clear_board(self) -> None:
-        """For the next process: it has not had time to move yet."""
-        self.board.clear()
-        self.board.note(Moment.TURNED, monotonic())
-
-    def note_start(self, pid: int) -> None:
-        self.pid = pid
-        self.started_at = monotonic()
-
-    def has_stalled(self, longest_s: float) -> bool:
-        """Whether its process stands still for longer than that."""
-        return self.pid is not None and self.board.stalled_s(monotonic()) > longest_s
-
-    def note_end(self, *, has_died: bool = True) -> None:
-        self.pid = None
-        if monotonic() - self.started_at > HEALTHY_S or not has_died:
-            self.deaths = 0
-        self.restart_at = monotonic() + PAUSES_S[min(self.deaths, len(PAUSES_S) - 1)]
-        self.deaths += 1
-
-
-@dataclass(slots=True)
-class Slot(Child):
-    """The place of one poller, with what it shares with others: that outlives the processes."""
-
-    wake: Pipe = field(default_factory=new_pipe)
-    ready: Pipe = field(default_factory=new_pipe)
-    nursery: Sockets = field(default_factory=new_sockets)
-    runners: set[int] = field(default_factory=set)
-    identity: str = ""
-    is_ready: bool = False
 
 
 class Supervisor:
@@ -142,7 +90,7 @@ class Supervisor:
         self._housekeeper = Child(Board(0))
         self._ended: list[Ended] = []
         self._killed: set[int] = set()
-        self._turned_at = monotonic()
+        self._stalls = Stalls(plan)
         self._stage = Stage.RUNNING
         self._stopping_since = 0.0
         self._kill_at = float("inf")
@@ -161,14 +109,24 @@ class Supervisor:
             processes=plan.processes,
             tasks=sorted(plan.tasks),
         )
+        self._warn_of_low_limit()
         while self._stage is Stage.RUNNING or self._has_pollers():
             self._start_missing()
             self._wait()
+            self._end_what_is_out_of_touch()
             self._kill_late()
             self._kill_stalled()
         self._end_housekeeper()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status
+
+    def _warn_of_low_limit(self) -> None:
+        most = self._plan.max_memory_per_process
+        if most is not None and (resident := resident_bytes()) > most:
+            key, resident_mb = "worker.max_memory_per_process", resident // 10**6
+            self._log.warning(
+                Event.LIMIT_TOO_LOW, key=key, limit_mb=most // 10**6, resident_mb=resident_mb
+            )
 
     def _has_pollers(self) -> bool:
         return any(slot.pid is not None for slot in self._slots)
@@ -177,18 +135,26 @@ class Supervisor:
 
     def _start_missing(self) -> None:
         if self._housekeeper.is_due:
-            self._start_housekeeper()
+            self._try_to_start(self._housekeeper, self._start_housekeeper)
         if self._stage is not Stage.RUNNING or self._orders is None:
             return
         for number, slot in enumerate(self._slots):
             if slot.is_due:
-                self._start_poller(number, slot)
+                self._try_to_start(slot, partial(self._start_poller, number, slot))
+
+    def _try_to_start(self, child: Child, start: Callable[[], None]) -> None:
+        """A machine that has no process or descriptor to spare now may have one soon."""
+        try:
+            start()
+        except OSError as error:
+            child.note_failed_start()
+            self._log.error(Event.FORK_FAILED, error=str(error))
 
     def _start_housekeeper(self) -> None:
+        orders, roster = new_pipe(), self._roster()
         if self._orders is not None:
             self._orders.close()
-        orders = self._orders = new_pipe()
-        roster = self._roster()
+        self._orders = orders
         household = Household(
             self._housekeeper.board,
             [slot.board for slot in self._slots],
@@ -199,7 +165,7 @@ class Supervisor:
         def main() -> int:
             return Housekeeper(self._plan, household, Orders(orders.reading, roster)).run()
 
-        closing = (orders.writing, *self._lifeline)
+        closing = (orders.writing, *self._lifeline, *self._runners_ends)
         title = f"pgsched: housekeeper of {self._plan.worker_id}"
         self._housekeeper.clear_board()
         self._housekeeper.note_start(fork(title, main, closing=closing))
@@ -208,7 +174,7 @@ class Supervisor:
         identity = f"{self._plan.worker_id}/{number}-{secrets.token_hex(4)}"
         shared = Shared(
             slot.board,
-            slot.nursery.poller,
+            slot.runners.asking_end,
             self._wills,
             wake=slot.wake.reading,
             lifeline=self._lifeline.reading,
@@ -218,37 +184,34 @@ class Supervisor:
         def main() -> int:
             return Poller(self._plan, identity, number=number, shared=shared).run()
 
-        assert self._orders is not None
-        closing = (self._lifeline.writing, *self._orders)
         slot.clear_board()
-        slot.note_start(fork(f"pgsched: poller {identity}", main, closing=closing))
+        slot.note_start(fork(f"pgsched: poller {identity}", main, closing=self._private_ends))
         slot.identity = identity
         slot.is_ready = False
         self._tell_housekeeper()
 
-    def _start_runner(self, slot: Slot) -> None:
+    def _start_runner(self, slot: Slot, request: Request) -> None:
         """One run wants a process of its own."""
-        try:
-            _, ends, _, _ = socket.recv_fds(slot.nursery.supervisor, 16, 1)
-        except BlockingIOError:
-            return
-        [end] = ends
         parent = os.getpid()
 
         def main() -> int:
-            return run_errand(self._plan, slot.board, end, supervisor=parent)
+            return run_errand(self._plan, slot.board, request.channel, supervisor=parent)
 
+        title = f"pgsched: runner of {slot.identity}"
+        try:
+            slot.runners.start(request, lambda: fork(title, main, closing=self._private_ends))
+        except OSError as error:
+            self._log.error(Event.FORK_FAILED, poller=slot.identity, error=str(error))
+
+    @property
+    def _runners_ends(self) -> tuple[int, ...]:
+        return tuple(end for slot in self._slots for end in slot.runners.descriptors)
+
+    @property
+    def _private_ends(self) -> tuple[int, ...]:
+        """What the supervisor keeps for itself: its death must show."""
         assert self._orders is not None
-        closing = (self._lifeline.writing, *self._orders)
-        slot.runners.add(fork(f"pgsched: runner of {slot.identity}", main, closing=closing))
-        os.close(end)
-
-    def _end_runners(self, slot: Slot) -> None:
-        """Before anybody may take what they run: nobody is left whom they could answer."""
-        for pid in slot.runners:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        slot.runners.clear()
+        return (self._lifeline.writing, *self._orders, *self._runners_ends)
 
     def _roster(self) -> Roster:
         members = tuple(
@@ -268,14 +231,17 @@ class Supervisor:
 
     def _wait(self) -> None:
         ready_pipes = {slot.ready.reading: slot for slot in self._slots}
-        nurseries = {slot.nursery.supervisor.fileno(): slot for slot in self._slots}
-        ends = [self._signals.bell.fileno(), *ready_pipes, *nurseries]
-        ready = readable(ends, self._wait_s())
-        for end in ready & ready_pipes.keys():
+        ends = dict.fromkeys([self._signals.bell.fileno(), *ready_pipes], select.POLLIN)
+        for slot in self._slots:
+            ends |= slot.runners.ends
+        stirring = stirred(ends, self._wait_s())
+        for end in stirring & ready_pipes.keys():
             drained(end)
             self._note_ready(ready_pipes[end])
-        for end in ready & nurseries.keys():
-            self._start_runner(nurseries[end])
+        for slot in self._slots:
+            slot.runners.end_abandoned(stirring)
+            if request := slot.runners.next_request():
+                self._start_runner(slot, request)
         for received in self._signals.received():
             if received is not signal.SIGCHLD:
                 self._obey(received)
@@ -289,7 +255,12 @@ class Supervisor:
             notify(f"READY=1\nSTATUS={len(self._slots)} pollers, {len(self._plan.tasks)} tasks")
 
     def _wait_s(self) -> float:
-        waits = [self._kill_at - monotonic(), STALL_CHECK_S]
+        waits = [self._kill_at - monotonic(), self._stalls.ask_in_s]
+        waits += [
+            in_touch_for_s(self._plan, slot.board)
+            for slot in self._slots
+            if slot.pid is not None and not slot.is_out_of_touch
+        ]
         if self._stage is Stage.RUNNING:
             children = (self._housekeeper, *self._slots)
             waits += [child.restart_at - monotonic() for child in children if child.pid is None]
@@ -313,17 +284,15 @@ class Supervisor:
         for slot in self._slots:
             if slot.pid == pid:
                 self._note_poller_end(slot, status)
-            elif pid in slot.runners:
-                slot.runners.discard(pid)
-                with suppress(OSError):  # its poller is gone, or doesn't care any more
-                    slot.nursery.supervisor.send(DEATH.pack(pid, status))
+            else:
+                slot.runners.note_end(pid, status)
 
     def _note_poller_end(self, slot: Slot, status: int) -> None:
         pid = slot.pid
         end = End.IN_ORDER if slot.board.last(Moment.LEFT) > -math.inf else End.DIED
         end = End.KILLED if pid in self._killed else end
         slot.note_end(has_died=end is End.DIED)
-        self._end_runners(slot)
+        slot.runners.end_all()
         traces = slot.board.traces if end is End.DIED else ()
         self._ended = [*self._ended, Ended(slot.identity, end, traces, status_word(status))]
         self._ended = self._ended[-REMEMBERED_ENDS:]
@@ -382,34 +351,26 @@ class Supervisor:
                 os.kill(slot.pid, signal.SIGKILL)
                 self._log.error(Event.POLLER_KILLED, poller=slot.identity, pid=slot.pid)
 
+    def _end_what_is_out_of_touch(self) -> None:
+        """Whether its poller moves or not: it may be stopped, and what must never overlap be run elsewhere soon."""
+        for slot in self._slots:
+            is_out = slot.pid is not None and in_touch_for_s(self._plan, slot.board) <= 0
+            if is_out and not slot.is_out_of_touch:
+                self._log.warning(Event.POLLER_OUT_OF_TOUCH, poller=slot.identity, pid=slot.pid)
+            slot.is_out_of_touch = is_out
+            if is_out:
+                slot.runners.end_what_never_overlaps()
+
     def _kill_stalled(self) -> None:
         """Who stands still is of no use: what a poller ran is suspected, and runs alone the next time."""
-        if self._has_stood_still():
-            return
-        if self._housekeeper.has_stalled(self._patience_s):
-            pid = self._housekeeper.pid
-            self._log.error(Event.HOUSEKEEPER_KILLED, pid=pid, reason="stalled")
-            _kill_stalled(self._housekeeper)
-        for slot in self._slots:
-            if slot.has_stalled(self._plan.stall_timeout.total_seconds()):
-                facts = {"poller": slot.identity, "pid": slot.pid}
-                self._log.error(Event.POLLER_KILLED, **facts, reason="stalled")
-                _kill_stalled(slot)
-
-    def _has_stood_still(self) -> bool:
-        """All of us may have been stopped (a paused container): then the others need a moment, as we did."""
-        last_turn, self._turned_at = self._turned_at, monotonic()
-        if self._turned_at - last_turn < 2 * STALL_CHECK_S:
-            return False
-        for child in (self._housekeeper, *self._slots):
-            child.board.note(Moment.TURNED, self._turned_at)
-        return True
-
-    @property
-    def _patience_s(self) -> float:
-        """Before others may call this worker dead, but longer than one call to the database may take."""
-        quarter = self._plan.heartbeat_timeout / 4
-        return max(LONGEST_CALL_S, min(self._plan.stall_timeout, quarter).total_seconds())
+        for child in self._stalls.found(self._housekeeper, self._slots):
+            assert child.pid is not None
+            facts = {"pid": child.pid, "reason": "stalled"}
+            if isinstance(child, Slot):
+                self._log.error(Event.POLLER_KILLED, poller=child.identity, **facts)
+            else:
+                self._log.error(Event.HOUSEKEEPER_KILLED, **facts)
+            os.kill(child.pid, signal.SIGKILL)
 
     def _end_housekeeper(self) -> None:
         """Closing its orders ends it, once it has handed on what the pollers left."""
@@ -426,12 +387,6 @@ class Supervisor:
                 return
         os.kill(housekeeper, signal.SIGKILL)
         os.waitpid(housekeeper, 0)
-
-
-def _kill_stalled(child: Child) -> None:
-    assert child.pid is not None
-    child.board.note(Moment.TURNED, monotonic())
-    os.kill(child.pid, signal.SIGKILL)
 
 
 def run_plan(plan: Plan) -> int:

@@ -16,6 +16,8 @@ from pgsched.store.listening import Hint
 from pgsched.worker.clock import monotonic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgsched.worker.clock import Clock
 
 HINT = struct.Struct("dd")
@@ -154,8 +156,13 @@ def drained(pipe: int) -> bytes:
 
 def readable(ends: list[int], wait_s: float) -> set[int]:
     """Those of these descriptors that can be read, after at most `wait_s` seconds."""
+    return stirred(dict.fromkeys(ends, select.POLLIN), wait_s)
+
+
+def stirred(ends: Mapping[int, int], wait_s: float) -> set[int]:
+    """Those of these descriptors to which what is waited for (of `select.poll`) has happened."""
     poll = select.poll()
-    for end in ends:
-        poll.register(end, select.POLLIN)
+    for end, happening in ends.items():
+        poll.register(end, happening)
     wait_ms = math.ceil(min(wait_s, LONGEST_WAIT_S) * 1000)
     return {end for end, _ in poll.poll(wait_ms)}

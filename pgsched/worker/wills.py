@@ -5,10 +5,13 @@ Written any sooner, the execution could be run again elsewhere while this run st
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import pickle
+import secrets
 import struct
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -19,32 +22,50 @@ if TYPE_CHECKING:
 
 LENGTH = struct.Struct("Q")
 
+MARK_BYTES = 16
+
 
 class Wills:
-    """A file without a name, made before the first fork: pollers append to it, the housekeeper reads on."""
+    """A file without a name, made before the first fork: pollers append to it, the housekeeper reads it.
+
+    Each will follows a mark, by which the next one is found where somebody was killed while writing his.
+    """
 
     def __init__(self) -> None:
-        self._file, path = tempfile.mkstemp(prefix="pgsched-")
-        self._appending = os.open(path, os.O_WRONLY | os.O_APPEND)
-        pathlib.Path(path).unlink()
-        self._read_up_to = 0
-        self._known: dict[str, list[Completion]] = {}
+        self._file = _nameless_file()
+        self._mark = secrets.token_bytes(MARK_BYTES)
+        self._carried_out: set[str] = set()
 
     def leave(self, poller: str, completions: Sequence[Completion]) -> None:
         """The last thing a poller does."""
         will = pickle.dumps((poller, list(completions)))
-        os.write(self._appending, LENGTH.pack(len(will)) + will)
+        os.write(self._file, self._mark + LENGTH.pack(len(will)) + will)
 
     def of(self, poller: str) -> list[Completion]:
-        """What a poller that has ended left to be written."""
-        while len(head := os.pread(self._file, LENGTH.size, self._read_up_to)) == LENGTH.size:
-            [length] = LENGTH.unpack(head)
-            will = os.pread(self._file, length, self._read_up_to + LENGTH.size)
+        """What a poller that has ended left to be written; nothing where it left it unfinished."""
+        if poller in self._carried_out:
+            return []
+        whole = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        for record in whole.split(self._mark)[1:]:
+            will = record[LENGTH.size :]
+            if record[: LENGTH.size] != LENGTH.pack(len(will)):
+                continue
             who, completions = pickle.loads(will)  # noqa: S301 a poller's of this worker
-            self._known[who] = completions
-            self._read_up_to += LENGTH.size + length
-        return self._known.get(poller, [])
+            if who == poller:
+                return list(completions)
+        return []
 
     def forget(self, poller: str) -> None:
         """It has been carried out."""
-        self._known[poller] = []
+        self._carried_out.add(poller)
+
+
+def _nameless_file() -> int:
+    """To append to. In memory where there is such a thing: no folder may be writable."""
+    if sys.platform == "linux":
+        file = os.memfd_create("pgsched-wills")
+    else:
+        file, path = tempfile.mkstemp(prefix="pgsched-")
+        pathlib.Path(path).unlink()
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+    return file

@@ -201,7 +201,7 @@ def close(data: list[int]) -> None:
 def close_isolated(data: list[int], context: ExecutionContext) -> None:
     note(f"start-{context.task_instance}")
     os.closerange(*data)
-    time.sleep(4)
+    time.sleep(0.5)
     note(f"end-{context.task_instance}")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pgsched.cli.main import main
-from pgsched.worker import supervisor
+from pgsched.worker import stalls
 
 if __name__ == "__main__":
-    supervisor.LONGEST_CALL_S = 1.0
-    supervisor.STALL_CHECK_S = 0.5
+    stalls.LONGEST_CALL_S = 1.0
+    stalls.STALL_CHECK_S = 0.5
     main()

@@ -7,10 +7,12 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -23,6 +25,7 @@ from pgsched import (
     FixedDelay,
     GiveUp,
     MaxRetries,
+    RetryAt,
     RetryIn,
     one_time,
     recurring,
@@ -325,6 +328,68 @@ def isolated_long(data: Any, context: ExecutionContext) -> None:
     time.sleep(60)
 
 
+def run_a_program() -> None:
+    """It keeps whatever may be inherited."""
+    os.system(f"echo $$ > {os.environ['DIARY']}.program; exec sleep 60")
+
+
+@one_time(
+    "isolated-program",
+    isolation="process",
+    timeout=timedelta(milliseconds=500),
+    on_failure=MaxRetries(0),
+)
+def isolated_program() -> None:
+    run_a_program()
+
+
+@one_time("isolated-program-left-behind", isolation="process")
+def isolated_program_left_behind() -> None:
+    if os.fork() == 0:
+        run_a_program()
+    while not pathlib.Path(os.environ["DIARY"] + ".program").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@one_time("isolated-patient", isolation="process", timeout=timedelta(days=30))
+def isolated_patient() -> None: ...
+
+
+def odd_time(failure: Failure) -> RetryAt:
+    class OddTime(datetime):
+        """Nobody can pickle it."""
+
+    return RetryAt(OddTime(2100, 1, 1, tzinfo=UTC))
+
+
+@one_time("isolated-odd-time", isolation="process", on_failure=odd_time)
+def isolated_odd_time() -> None:
+    raise RuntimeError("no")
+
+
+@one_time("isolated-interrupting", isolation="process")
+def isolated_interrupting(data: Any, context: ExecutionContext) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        os.kill(os.getpid(), number)
+    done = subprocess.run(["sh", "-c", "kill -INT $$"], check=False)
+    note(f"program-{done.returncode}", context)
+
+
+def deadly_handler(failure: Failure) -> GiveUp:
+    os._exit(3)
+
+
+@one_time("deadly-handler", on_failure=deadly_handler)
+def fail_with_deadly_handler() -> None:
+    raise RuntimeError("no")
+
+
+@one_time("deadly-handler-async", on_failure=deadly_handler)
+async def fail_with_deadly_handler_async() -> None:
+    raise RuntimeError("no")
+
+
 @one_time("isolated-sleep", isolation="process")
 def isolated_sleep(data: float, context: ExecutionContext) -> None:
     note("started", context)
@@ -352,20 +417,9 @@ def never_overlaps(data: Any, context: ExecutionContext) -> None:
 @one_time("never-overlaps-async", on_out_of_touch="stop")
 async def never_overlaps_async(data: Any, context: ExecutionContext) -> None:
     note("started", context)
-    try:
-        await asyncio.sleep(60)
-    finally:
-        note("stopped", context)
-
-
-@one_time("never-overlaps-stubborn", on_out_of_touch="stop")
-async def never_overlaps_stubborn(data: Any, context: ExecutionContext) -> None:
-    note("started", context)
     while True:
-        try:
+        with suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            note("asked-to-stop", context)
 
 
 LEAKED: list[bytes] = []

@@ -88,3 +88,13 @@ def test_a_killed_supervisor_takes_isolated_runs_along(project: Project, start: 
     row = project.row("long")
     assert row is not None
     assert (row["crashes"], row["suspicions"]) == (0, 0)
+
+
+def test_a_failure_handler_that_kills_its_process_is_found_out(
+    project: Project, start: Start
+) -> None:
+    """It is asked while the run is on the board: else it would be nobody's fault, and done again for ever."""
+    project.client.schedule_many([("deadly-handler", "a"), ("deadly-handler-async", "b")])
+    worker = start(processes=1, max_crashes=1)
+    for instance in "ab":
+        worker.wait_event("execution.buried", instance=instance)

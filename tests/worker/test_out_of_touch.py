@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -39,31 +41,38 @@ def test_running_tasks_go_on_and_are_told(project: Project, start: Start) -> Non
 def test_what_must_never_overlap_is_stopped_before_others_may_take_it(
     project: Project, start: Start
 ) -> None:
+    """The async one refuses to be cancelled."""
     start(processes=1)
-    project.client.schedule_many([("never-overlaps", "plain"), ("never-overlaps-async", "async")])
-    [plain] = project.wait_entries("started", "plain")
-    project.wait_entries("started", "async")
+    instances = ("never-overlaps", "never-overlaps-async")
+    project.client.schedule_many([(instance, instance) for instance in instances])
+    first = [project.wait_entries("started", instance)[0] for instance in instances]
     with locked(project) as since:
-        [stopped] = project.wait_entries("stopped", "async")
-        assert stopped.at < since + 3
-        wait_until(lambda: not is_there(plain.pid), describe="its process to end")
-        assert time.time() < since + 3
-    for instance in ("plain", "async"):
+        wait_until(lambda: not any(is_there(each.pid) for each in first), describe="their ends")
+        stopped_at = time.time()
+        assert stopped_at < since + 3
+    for instance in instances:
         again = project.wait_entries("started", instance, count=2)[1]
         row = project.row(instance)
         assert row is not None
         assert (row["crashes"], row["suspicions"], row["consecutive_failures"]) == (0, 0, 0)
-        assert again.at > stopped.at
+        assert again.at > stopped_at
 
 
-def test_what_must_never_overlap_and_does_not_stop_ends_with_its_poller(
+def test_what_must_never_overlap_is_stopped_when_its_poller_stands_still(
     project: Project, start: Start
 ) -> None:
-    start(processes=1)
-    project.client.schedule("never-overlaps-stubborn", "a")
-    [entry] = project.wait_entries("started", "a")
-    with locked(project) as since:
-        project.wait_entries("asked-to-stop", "a")
-        wait_until(lambda: not is_there(entry.pid), describe="its poller to end")
-        assert time.time() < since + 3
-    project.wait_entries("started", "a", count=2)
+    """A stopped poller can't do it itself: its run went on beside the one that others had begun."""
+    worker = start(heartbeat_timeout="2s", heartbeat_interval="300ms")
+    project.client.schedule("never-overlaps", "a")
+    [first] = project.wait_entries("started", "a")
+    row = project.row("a")
+    assert row is not None
+    [event] = worker.events("poller.started", poller=row["picked_by"])
+    os.kill(event["pid"], signal.SIGSTOP)
+    wait_until(lambda: not is_there(first.pid), describe="its end")
+    stopped_at = time.time()
+    again = project.wait_entries("started", "a", count=2)[1]
+    assert again.at > stopped_at
+    os.kill(event["pid"], signal.SIGCONT)
+    worker.wait_event("completion.stale", instance="a", held_version=first.token)
+    assert is_there(again.pid)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Start = Callable[..., Worker]
 
@@ -59,3 +65,54 @@ def test_a_poller_that_holds_too_much_memory_is_replaced(project: Project, start
     worker.wait_event("poller.recycled")
     worker.wait_event("poller.started", count=2)
     project.wait_gone("a")
+
+
+def test_a_poller_that_has_run_enough_lets_long_runs_end(project: Project, start: Start) -> None:
+    """Ended by the shutdown timeout, a run that lasts longer was begun again and again."""
+    worker = start(processes=1, max_executions_per_process=5, shutdown_timeout="200ms")
+    project.client.schedule("sleep", "long", 2)
+    worker.wait_event("poller.recycled")
+    project.wait_gone("long")
+    assert len(project.diary("started", "long")) == 1
+    worker.wait_event("poller.stopped")
+
+
+def test_a_poller_that_lets_long_runs_end_stops_in_time_when_told_to(
+    project: Project, start: Start
+) -> None:
+    worker = start(processes=1, max_executions_per_process=5, shutdown_timeout="200ms")
+    project.client.schedule("sleep", "long", 60)
+    project.wait_entries("started", "long")
+    worker.wait_event("poller.recycled")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait_exit(timeout=5) == 0
+
+
+def test_a_memory_limit_that_a_process_exceeds_from_the_start_is_told_and_lets_it_work(
+    project: Project, start: Start
+) -> None:
+    """Replaced before it had run anything, a poller did nothing else: 121 times in 5 seconds."""
+    worker = start(processes=1, max_memory_per_process="10MB")
+    [event] = worker.events("limit.too_low")
+    assert (event["key"], event["limit_mb"]) == ("worker.max_memory_per_process", 10)
+    recycled = worker.wait_event("poller.recycled", count=2)
+    assert {each["pid"] for each in recycled} <= {entry.pid for entry in project.diary("ticked")}
+
+
+def test_an_idle_poller_is_not_taken_for_one_that_stands_still(
+    tmp_path: Path, database: str
+) -> None:
+    """Its loop turned every five seconds, whatever `stall_timeout` allows."""
+    tasks = tmp_path / "quiet.py"
+    tasks.write_text("from pgsched import one_time\n@one_time('run')\ndef run(): ...\n")
+    project = Project(tmp_path, database, tasks=tasks)
+    project.module = "tests.worker.impatient"
+    worker = project.worker(number=0, processes=1, stall_timeout="500ms")
+    try:
+        worker.wait_ready()
+        project.client.schedule("run", "later", at=datetime.now(UTC) + timedelta(seconds=2))
+        project.wait_gone("later")
+        assert not worker.events("poller.killed")
+    finally:
+        worker.kill_everything()
+        project.client.close()
