@@ -115,7 +115,8 @@ def doubled(history: History) -> list[str]:
 
 def refused(history: History) -> list[str]:
     """Only who was superseded is refused, or who asks again because the first answer was lost."""
-    newest = {(run.task, run.instance): run for run in history.runs}
+    by_token = sorted(history.runs, key=lambda run: run.token)
+    newest = {(run.task, run.instance): run for run in by_token}
     return [
         f"the rightful run was refused: {stale.task} {stale.instance}, token {stale.token}"
         for stale in history.stale

@@ -222,6 +222,15 @@ def test_a_broken_promise_is_noticed(name: str) -> None:
     assert set(check(broken)) <= set(violations(broken))
 
 
+def test_one_that_is_started_after_its_successor_is_rightly_refused() -> None:
+    """Who is rightful is told by the token, not by who started last."""
+    late_starter = history(
+        run(4, 0, 1, worker="w1.1"), run(2, 2, 3), stale=(Stale("w0.1", *ID, 2),)
+    )
+    assert refused(late_starter) == []
+    assert token_reuse(late_starter)
+
+
 def test_a_log_is_read_as_runs() -> None:
     lines = [
         f"1.5 7 w0.1 start slow a 2 {EPOCH + 1}",
