@@ -46,7 +46,7 @@ bench: $(READY) ## drain rate and lateness beside the bare SQL loop
 bench-peers: $(READY) ## pgsched beside its peers, each installed in an environment of its own
 	$(BIN)/python -m bench.peers
 
-chaos: $(READY) ## workers under faults (killed, stopped, cut off, the server restarted), and a checker
+chaos: $(READY) ## workers under faults (killed, stopped, cut off, a wrong clock, the server restarted), and a checker
 	$(BIN)/python -m chaos $(CHAOS)
 
 plots: $(READY) ## the picture of docs/performance.md, from bench/reference

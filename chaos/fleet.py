@@ -1,4 +1,4 @@
-"""Real workers, each behind a proxy of its own, and what can be done to them."""
+"""Real workers, each with a line of its own to the server, and what can be done to them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.conninfo import make_conninfo
 
-from chaos.proxy import Proxy
-
 if TYPE_CHECKING:
-    from chaos.server import Server
+    from collections.abc import Mapping
+
+    from chaos.network import Line
 
 PROCESSES = 2
 START_S = 30.0
@@ -38,15 +38,22 @@ class Member:
     """One worker and its successors: each start is a new generation with a name of its own."""
 
     def __init__(
-        self, number: int, folder: Path, server: Server, database: str, sabotage: str
+        self,
+        number: int,
+        folder: Path,
+        line: Line,
+        database: str,
+        sabotage: str,
+        environment: Mapping[str, str],
     ) -> None:
         self._number = number
         self._folder = folder
+        self._environment = environment
         self._sabotage = sabotage
         self._generation = 0
-        self.proxy = Proxy(server.socket)
+        self.line = line
         self._conninfo = make_conninfo(
-            host="127.0.0.1", port=self.proxy.port, dbname=database, user="app", sslmode="disable"
+            host=line.address, port=line.port, dbname=database, user="app", sslmode="disable"
         )
         self._processes: list[subprocess.Popen[bytes]] = []
         self.start()
@@ -76,13 +83,15 @@ class Member:
         module = ["chaos.sabotage", self._sabotage] if self._sabotage else ["pgsched"]
         environment = {
             **os.environ,
+            **self._environment,
             "CHAOS_LOG": str(self._folder / "runs"),
             "CHAOS_WORKER": self.name,
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }
+        command = [sys.executable, "-m", *module, "worker", "--config", str(config)]
         with (self._folder / f"{self.name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *module, "worker", "--config", str(config)],
+                self.line.command(command),
                 env=environment,
                 stderr=log,
                 start_new_session=True,
@@ -120,7 +129,6 @@ class Member:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
-        self.proxy.close()
 
 
 def _parent(pid: int) -> int | None:

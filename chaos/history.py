@@ -22,13 +22,17 @@ class Fault(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of one execution. `end` is None where it wrote nothing more: its process was gone."""
+    """One run of one execution. `end` is None where it wrote nothing more: its process was gone.
+
+    `due` is its execution time, as all others by the monotonic clock.
+    """
 
     task: str
     instance: str
     token: int
     pid: int
     worker: str
+    due: float
     start: float
     end: float | None
     result: str | None
@@ -57,19 +61,34 @@ class History(NamedTuple):
     effects: dict[str, int]
     """How often each instance of `exact` had its effect."""
     heartbeat_timeout_s: float
+    epoch: float
+    """What the wall clock says, less what the monotonic one says: the machine's, never a worker's."""
+    since: float
+    until: float
+    """When all workers were up, and when it was looked at what had come of it."""
 
 
-def runs_of(lines: Iterable[str]) -> list[Run]:
+def runs_of(lines: Iterable[str], epoch: float) -> list[Run]:
     """The log of the tasks, as runs in the order of their starts."""
     runs: dict[tuple[str, str, str, str], Run] = {}
     doubled: list[Run] = []
     for line in lines:
-        at, pid, worker, what, task, instance, token = line.split()
+        at, pid, worker, what, task, instance, token, due = line.split()
         key = (task, instance, token, pid)
         if what == "start":
             if key in runs:
                 doubled.append(runs[key])
-            runs[key] = Run(task, instance, int(token), int(pid), worker, float(at), None, None)
+            runs[key] = Run(
+                task,
+                instance,
+                int(token),
+                int(pid),
+                worker,
+                float(due) - epoch,
+                float(at),
+                None,
+                None,
+            )
         else:
             runs[key] = runs[key]._replace(end=float(at), result=what)
     return sorted([*runs.values(), *doubled], key=lambda run: run.start)

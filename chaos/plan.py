@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class Kind(StrEnum):
@@ -20,6 +23,7 @@ class Kind(StrEnum):
     CUT = "network cut"
     SWALLOW = "network silent"
     DELAY = "network slow"
+    CLOCK = "a wrong clock jumps"
 
 
 WEIGHTS = {
@@ -35,6 +39,7 @@ WEIGHTS = {
     Kind.CUT: 2,
     Kind.SWALLOW: 2,
     Kind.DELAY: 1,
+    Kind.CLOCK: 1,
 }
 
 LASTING = frozenset(Kind) - {
@@ -42,6 +47,7 @@ LASTING = frozenset(Kind) - {
     Kind.KILL_SUPERVISOR,
     Kind.KILL_GROUP,
     Kind.TERMINATE,
+    Kind.CLOCK,
 }
 """Those that are held for a while before they are over."""
 
@@ -56,10 +62,12 @@ class Step(NamedTuple):
     chance: float
 
 
-def plan(seed: int, duration_s: float, *, workers: int, kinds: tuple[Kind, ...] = ()) -> list[Step]:
+def plan(
+    seed: int, duration_s: float, *, workers: int, kinds: Collection[Kind] = tuple(Kind)
+) -> list[Step]:
     """The steps that fill so many seconds; of all kinds, or of those given."""
     chance = random.Random(seed)
-    among = {kind: weight for kind, weight in WEIGHTS.items() if not kinds or kind in kinds}
+    among = {kind: weight for kind, weight in WEIGHTS.items() if kind in kinds}
     steps: list[Step] = []
     lasts_s = 0.0
     while lasts_s < duration_s:

@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pgsched.embedded import embedded_server
@@ -48,6 +49,13 @@ class Server:
         self.conninfo = self._stack.enter_context(
             embedded_server(self._dsn, settings=self._settings)
         )
+
+    def let_in(self, subnet: str) -> None:
+        """Trust those who come from there; who can come at all is what it listens on."""
+        with next(self._folder.glob("**/pg_hba.conf")).open("a") as file:
+            file.write(f"host all all {subnet} trust\n")
+        with psycopg.connect(self.conninfo, autocommit=True) as admin:
+            admin.execute("select pg_reload_conf()")
 
     def stop(self, how: Stop) -> None:
         """End it and wait until it is gone."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from pgsched import Every, ExecutionContext, FixedDelay, one_time, recurring
+from pgsched import Cron, Every, ExecutionContext, FixedDelay, one_time, recurring
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -19,7 +19,7 @@ SOON = FixedDelay(timedelta(milliseconds=200))
 
 
 def write(context: ExecutionContext, what: str) -> None:
-    """One line, in one write: when, in which process of which worker, what, of what, with which token."""
+    """One line, in one write: when, in which process of which worker, what, of what, with which token, due when."""
     words = (
         f"{time.monotonic():.6f}",
         str(os.getpid()),
@@ -28,6 +28,7 @@ def write(context: ExecutionContext, what: str) -> None:
         context.task_name,
         context.task_instance,
         str(context.fencing_token),
+        f"{context.execution_time.timestamp():.6f}",
     )
     file = os.open(os.environ["CHAOS_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, (" ".join(words) + "\n").encode())
@@ -106,3 +107,9 @@ def poison(data: float, context: ExecutionContext) -> None:
 def tick(data: Any, context: ExecutionContext) -> None:
     with logged(context):
         time.sleep(0.05)
+
+
+@recurring("second", schedule=Cron("* * * * * *"), on_failure=SOON)
+def second(data: Any, context: ExecutionContext) -> None:
+    with logged(context):
+        pass

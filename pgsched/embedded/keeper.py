@@ -33,6 +33,7 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
     "cluster_name": "pgsched",  # for ps
+    "listen_addresses": "",  # nobody but its own account gets in; only whoever starts it in code can say otherwise
 }
 
 STOPPING = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
@@ -76,7 +77,6 @@ def _start(home: Home, order: dict[str, Any]) -> subprocess.Popen[bytes]:
     settings = {
         **SETTINGS,
         **order["settings"],
-        "listen_addresses": "",
         "port": str(PORT),
         "unix_socket_directories": order["sockets"],
         "logging_collector": "off",
