@@ -33,16 +33,19 @@ from pgsched.worker.run import (
 from pgsched.worker.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pgsched.domain.context import Surroundings
     from pgsched.domain.execution import Held
     from pgsched.domain.outcome import Outcome
-    from pgsched.domain.task import AnyTask
     from pgsched.worker.board import Board
     from pgsched.worker.nursery import Nursery
+    from pgsched.worker.plan import Plan
     from pgsched.worker.run import Runnable
 
+
+START_WITHIN = 0.5
+"""Of the heartbeat timeout: what has been held for longer, without having been started, is handed back instead."""
 
 CANCEL_GRACE_S = 1.0
 """How long cancelled async tasks have for their `finally` clauses."""
@@ -63,26 +66,25 @@ class Executor:
 
     def __init__(
         self,
-        tasks: Mapping[str, AnyTask],
+        plan: Plan,
         surroundings: Surroundings,
         *,
         board: Board,
         nursery: Nursery,
-        concurrency: int,
         report: Callable[[], None],
     ) -> None:
-        self._runnables = runnables_of(tasks)
+        self._runnables = runnables_of(plan.tasks)
+        self._start_within_s = plan.heartbeat_timeout.total_seconds() * START_WITHIN
         self._board = board
         self._nursery = nursery
         self._surroundings = surroundings
         self._report = report
         self._slots = threading.Lock()
-        self._concurrency = concurrency
-        self._free = concurrency
+        self._concurrency = self._free = plan.concurrency
         self._waiting: deque[Held] = deque()
         self._arrivals: deque[_Arrival] = deque()
         self._runs: deque[Run] = deque()
-        self._threads = Threads(self._run_in_thread, limit=concurrency)
+        self._threads = Threads(self._run_in_thread, limit=plan.concurrency)
         self._loop = LoopThread()
         self._is_cancelling = False
         self._deadlines = Deadlines()
@@ -92,7 +94,8 @@ class Executor:
     @property
     def is_held_back(self) -> bool:
         """Whether executions wait although slots are free: quick ones that one thread may see to alone."""
-        return self._free > 0 and bool(self._waiting)
+        with self._slots:
+            return self._free > 0 and self._may_start()
 
     @property
     def has_waiting(self) -> bool:
@@ -104,12 +107,12 @@ class Executor:
         with self._slots:
             return monotonic() - self._arrivals[0].at if self._waiting else 0.0
 
-    def submit(self, executions: list[Held], *, are_quick: bool = False) -> None:
-        """Start them as slots become free, in their order."""
+    def submit(self, executions: list[Held], *, since: float, are_quick: bool = False) -> None:
+        """Start them as slots become free, in their order; `since` (monotonic) they are this poller's."""
         with self._slots:
             self._waiting.extend(executions)
             if executions:
-                self._arrivals.append(_Arrival(len(executions), monotonic()))
+                self._arrivals.append(_Arrival(len(executions), since))
         self.fill(are_quick=are_quick)
 
     def fill(self, *, are_quick: bool = False) -> None:
@@ -120,7 +123,7 @@ class Executor:
         """
         asynchronous: list[Held] = []
         with self._slots:
-            while self._free and self._waiting:
+            while self._free and self._may_start():
                 execution = self._take()
                 self._free -= 1
                 if self._is_on_loop(execution):
@@ -188,13 +191,20 @@ class Executor:
     def _next(self, *, is_async: bool) -> Held | None:
         """The waiting execution that takes over the slot of one that ended; None frees the slot."""
         with self._slots:
-            if self._waiting and self._is_on_loop(self._waiting[0]) is is_async:
+            if self._may_start() and self._is_on_loop(self._waiting[0]) is is_async:
                 return self._take()
             self._free += 1
             return None
 
     def _is_on_loop(self, execution: Held) -> bool:
         return self._runnables[execution.task_name].is_on_loop and not _is_suspect(execution)
+
+    def _may_start(self) -> bool:
+        """Whether there is one that may be started; the caller has the lock.
+
+        Not what came so long ago that others may have it by now: this process has stood still, or the database is away.
+        """
+        return bool(self._waiting) and monotonic() - self._arrivals[0].at < self._start_within_s
 
     def _take(self) -> Held:
         """The next waiting execution; the caller has the lock."""

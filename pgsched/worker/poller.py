@@ -126,11 +126,10 @@ class Poller:
         self._holding = Holding(concurrency=plan.concurrency, batch_size=plan.batch_size)
         self._finished = Bell()
         self._executor = Executor(
-            plan.tasks,
+            plan,
             surroundings_of(plan, self._board, self._clock, poller=identity),
             board=self._board,
             nursery=Nursery(shared.nursery, self._clock, identity),
-            concurrency=plan.concurrency,
             report=self._finished.ring,
         )
         self._completer = Completer(
@@ -274,7 +273,7 @@ class Poller:
         if rows is not None:
             answer = picked(rows)
             self._clock.observe(answer.at, asked_at)
-            self._take(answer, wanted)
+            self._take(answer, wanted, asked_at)
         if suspect is not None and self._suspect is None:
             self._wakeup.look_now()  # for the next one of its kind
 
@@ -307,7 +306,7 @@ class Poller:
         is_free = self._takes_suspects and self._suspect is None
         return ANY_SUSPICIONS if is_free else SUSPECTED_TWICE - 1
 
-    def _take(self, picked: Picked, wanted: int) -> None:
+    def _take(self, picked: Picked, wanted: int, asked_at: float) -> None:
         executions = picked.executions
         if executions:
             self._wakeup.note_stir()
@@ -316,7 +315,7 @@ class Poller:
             self._suspect = suspects[0]
             self._completer.release(suspects[1:])
             executions = [each for each in executions if each not in suspects[1:]]
-        self._executor.submit(executions, are_quick=self._holding.is_quick)
+        self._executor.submit(executions, since=asked_at, are_quick=self._holding.is_quick)
         if len(picked.executions) == wanted:
             self._frontier.go_on(picked.marks)
             self._wakeup.look_now()

@@ -203,7 +203,7 @@ def test_the_database_sets_time_limits(
                 if is_felt:
                     worker.wait_event("database.lost")
                 else:
-                    wait_until(lambda: waits_for(admin, locking, 0.2), describe="a completion")
+                    wait_until(lambda: waits_for(admin, locking, 0.155), describe="a completion")
                 locking.rollback()
     assert bool(worker.events("database.lost")) is is_felt
 

@@ -484,3 +484,14 @@ def exactly_once_recurring(data: None, context: ExecutionContext) -> None:
         return
     with context.transaction() as connection:
         connection.execute("insert into effects values (%s)", [context.fencing_token])
+
+
+@one_time("freeze")
+def freeze(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    if context.fencing_token == data:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        last = time.monotonic()
+        while (now := time.monotonic()) < last + 1:  # until it has stood still, and goes on
+            last = now
+    note("ended", context)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pgsched import FailedExecution
+from pgsched import FailedExecution, NewExecution
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker, is_there
 
@@ -190,6 +190,25 @@ def test_a_frozen_poller_is_recovered_and_its_late_result_changes_nothing(
     project.wait_entries("ended", "zombie", count=2)
     project.wait_gone("zombie")
     assert len(worker.events("execution.completed", instance="zombie")) == 1
+
+
+def test_a_poller_that_wakes_up_does_not_start_what_others_have_by_now(
+    project: Project, start: Start
+) -> None:
+    """What waits in it for a slot when it is frozen. Without the bound in `Executor._may_start` they run once more."""
+    frozen = start(processes=1, concurrency=1, heartbeat_timeout="2s", heartbeat_interval="300ms")
+    project.client.schedule_many([("run", f"before-{n}") for n in range(300)])
+    # Quick tasks: it holds more than it has slots.
+    wait_until(lambda: not project.client.list(task="run", limit=1), describe="all to be written")
+    waiting = [NewExecution("run", f"waiting-{n}") for n in range(20)]
+    project.client.schedule_many([NewExecution("freeze", "a", 2), *waiting])
+    [entry] = project.wait_entries("started", "a")
+    start(processes=1, heartbeat_timeout="2s", heartbeat_interval="300ms")
+    project.wait_entries("ran", count=320)
+    project.wait_gone("a")
+    os.kill(entry.pid, signal.SIGCONT)
+    frozen.wait_event("completion.stale", count=21)
+    assert len(project.diary("ran")) == 320
 
 
 def test_a_killed_worker_is_recovered_by_another_after_the_timeout(
