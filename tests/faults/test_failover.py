@@ -97,7 +97,7 @@ def test_a_run_whose_pick_was_lost_is_not_started_beside_itself(
     project.wait_entries("ended", "a")
     wait_until(lambda: is_gone(project, "a"), describe="its result to be written")
     assert len(project.diary("started", "a")) == 1
-    assert not worker.events("completion.stale")
+    assert not worker.events("completion.stale", instance="a")
 
 
 def is_picked(node: Node | None, instance: str) -> bool:
