@@ -1,3 +1,3 @@
 """What all tests may use."""
 
-pytest_plugins = ["tests.postgres", "tests.pgbouncer"]
+pytest_plugins = ["tests.postgres", "tests.pgbouncer", "tests.worker.starting"]

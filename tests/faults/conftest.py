@@ -15,10 +15,10 @@ from chaos.proxy import Proxy
 from chaos.server import Server
 from pgsched.store.migrating import migrate
 from tests.postgres import SETTINGS
-from tests.worker.running import Project, Worker
+from tests.worker.running import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +63,3 @@ def project(tmp_path: Path, own_database: str, proxy: Proxy) -> Generator[Projec
     )
     yield project
     project.client.close()
-
-
-@pytest.fixture
-def start(project: Project) -> Generator[Callable[..., Worker]]:
-    """Starts workers of the project; whatever is left of them at the end is killed."""
-    workers: list[Worker] = []
-
-    def start_worker(**options: object) -> Worker:
-        worker = project.worker(number=len(workers), **options)
-        workers.append(worker)
-        worker.wait_ready()
-        return worker
-
-    yield start_worker
-    for worker in workers:
-        worker.kill_everything()

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.worker.running import Project, Worker
+from tests.worker.running import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from pathlib import Path
 
 
@@ -19,19 +19,3 @@ def project(tmp_path: Path, database: str) -> Generator[Project]:
     project = Project(tmp_path, database)
     yield project
     project.client.close()
-
-
-@pytest.fixture
-def start(project: Project) -> Generator[Callable[..., Worker]]:
-    """Starts workers of the project; whatever is left of them at the end is killed."""
-    workers: list[Worker] = []
-
-    def start_worker(**options: object) -> Worker:
-        worker = project.worker(number=len(workers), **options)
-        workers.append(worker)
-        worker.wait_ready()
-        return worker
-
-    yield start_worker
-    for worker in workers:
-        worker.kill_everything()

@@ -10,12 +10,15 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
 from pgsched import Client
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TASKS = Path(__file__).with_name("tasks_of_tests.py")
 
@@ -42,9 +45,16 @@ class Project:
     """A folder as a user has it, on a database of its own."""
 
     def __init__(
-        self, folder: Path, conninfo: str, *, tasks: Path = TASKS, pooler: str | None = None
+        self,
+        folder: Path,
+        conninfo: str,
+        *,
+        tasks: Path = TASKS,
+        pooler: str | None = None,
+        settings: Mapping[str, object] = QUICK,
     ) -> None:
         self.folder = folder
+        self._settings = {**QUICK, **settings}
         self.conninfo = conninfo
         self.pooler = pooler
         self.module = "pgsched"
@@ -58,7 +68,7 @@ class Project:
         settings = {
             "database": {"dsn": self.conninfo, "pooler": self.pooler},
             "tasks": {"modules": ["tasks_of_tests"]},
-            "worker": {**QUICK, **options},
+            "worker": {**self._settings, **options},
             "logging": {"format": "json", "level": "info"},
         }
         config.write_text(json.dumps(settings))
