@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -84,6 +85,10 @@ class ProxyLine:
         self._proxy.close()
 
 
+LINK_UP_TRIES = 50
+LINK_UP_TRY_S = 0.1
+
+
 class HostLine:
     """From a host of the worker's own, by a cable to the switch in the server's host, which we are in."""
 
@@ -119,7 +124,7 @@ class HostLine:
 
     def restore(self) -> None:
         self._do("ip link set eth0 up")
-        _do(f"bridge link set dev {self._plug} state 3")
+        _patiently(f"bridge link set dev {self._plug} state 3")  # refused until the link is up
         with suppress(OSError):  # there is none unless it was slow
             self._do("tc qdisc del dev eth0 root")
             _do(f"tc qdisc del dev {self._plug} root")
@@ -161,6 +166,14 @@ def _unshare_network() -> None:
 
 def _do(command: str) -> None:
     _run(command.split())
+
+
+def _patiently(command: str) -> None:
+    for _ in range(LINK_UP_TRIES):
+        with suppress(OSError):
+            return _do(command)
+        time.sleep(LINK_UP_TRY_S)
+    return _do(command)
 
 
 def _run(command: list[str]) -> None:

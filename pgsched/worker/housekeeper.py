@@ -130,12 +130,12 @@ class Housekeeper:
             self._note_end()
 
     def _wait_s(self) -> float:
-        waits = [self._hearing.wait_s, self._stall_check.wait_s]
+        waits = [self._hearing.wait_s]
         if self._outage.is_on:
-            waits.append(self._outage.wait_s)
+            waits.append(self._outage.wait_s)  # nothing else is done meanwhile, due or not
         else:
             waits += [self._beat.wait_s, self._sweep.wait_s, self._look.wait_s]
-            waits.append(self._unknown_check.wait_s)
+            waits += [self._stall_check.wait_s, self._unknown_check.wait_s]
             waits.append(self._recovery.wait_s(self._ended))
         if self._orders.are_over:
             waits.append(0.1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -37,6 +39,27 @@ def test_the_network_is_cut_for_a_while(project: Project, start: Start, proxy: P
         proxy.cut()
         project.wait_entries("ended", count=6)
         proxy.set(Mode.FORWARD)
+
+
+def test_an_outage_keeps_nobody_busy(project: Project, start: Start, proxy: Proxy) -> None:
+    """Longer than any timer of the housekeeper's that may come due meanwhile (and made it spin)."""
+    worker = start()
+    proxy.set(Mode.REFUSE)
+    proxy.cut()
+    worker.wait_event("database.lost", count=4)
+    processes = [worker.pid, worker.housekeeper, *worker.pollers]
+    before_s = sum(map(cpu_s, processes))
+    time.sleep(7)
+    assert sum(map(cpu_s, processes)) - before_s < 1
+    proxy.set(Mode.FORWARD)
+    project.client.schedule("run", "afterwards")
+    project.wait_gone("afterwards")
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_connections_answer_nothing_for_a_while(

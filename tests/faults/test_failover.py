@@ -84,7 +84,7 @@ def test_a_run_whose_pick_was_lost_is_not_started_beside_itself(
 ) -> None:
     """The standby knows it as due. Where `Holding.add` starts what is held too, it is started twice."""
     worker = start(processes=1)
-    project.client.schedule("sleep", "a", 2, at=cluster.soon())
+    project.client.schedule("sleep", "a", 6, at=cluster.soon())
     cluster.wait_replayed()
     replication.set(Mode.SWALLOW)
     project.wait_entries("started", "a")
