@@ -134,11 +134,18 @@ class Recovery:
             receipts = []
         self._wills.forget(ended.identity)
         for completion, receipt in zip(will, receipts, strict=False):
-            is_over = isinstance(completion, MoveToFailed)
-            event = Event.EXECUTION_EXHAUSTED if is_over else Event.EXECUTION_FAILED
-            name, instance, _ = completion.execution.key
-            facts = {"task": name, "instance": instance, "reason": "timeout"}
-            self._log.error(event, **facts, receipt=receipt.value)
+            held = completion.execution
+            facts: dict[str, object] = {
+                "task": held.task_name,
+                "instance": held.task_instance,
+                "poller": ended.identity,
+            }
+            facts |= {"attempt": held.consecutive_failures + 1, "reason": "timeout"}
+            facts["receipt"] = receipt.value
+            if isinstance(completion, MoveToFailed):
+                self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
+            else:
+                self._log.warning(Event.EXECUTION_FAILED, **facts)
 
     def _log_recovered(self, found: list[Recovered], *, reason: str) -> None:
         if idle := [each for each in found if not each.is_suspect]:

@@ -13,15 +13,17 @@ import pickle
 import random
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.domain.completion import decide
 from pgsched.domain.context import ExecutionContext
 from pgsched.domain.outcome import Committed, Failed, Told
 from pgsched.worker.channel import HERE, framed, take
+from pgsched.worker.fuse import light
 from pgsched.worker.process import EXIT_OK, Signals
 from pgsched.worker.run import Run, failed_of, run_here, runnables_of
-from pgsched.worker.surroundings import surroundings_of
+from pgsched.worker.surroundings import in_touch_for_s, surroundings_of
 
 if TYPE_CHECKING:
     import socket
@@ -61,6 +63,8 @@ def run_errand(plan: Plan, board: Board, channel: socket.socket, *, supervisor: 
 def _run(plan: Plan, board: Board, errand: Errand) -> Run:
     execution = errand.execution
     name = execution.task_name
+    if plan.tasks[name].on_out_of_touch == "stop":
+        light(partial(in_touch_for_s, plan, board))
     runnable = runnables_of({name: plan.tasks[name]})[name]
     context = ExecutionContext(
         execution, surroundings_of(plan, board, errand.clock, poller=errand.poller)

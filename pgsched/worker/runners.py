@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.worker.channel import Ending, new_sockets
 from pgsched.worker.clock import monotonic
+from pgsched.worker.fuse import BURNT
 from pgsched.worker.wakeup import readable
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class Runners:
         running = self._running.pop(pid, None)
         if running is None:
             return
+        if running.never_overlaps and status == -BURNT:
+            running.is_asked = True  # by itself, since its worker is out of touch
         if running.is_asked or status:
             _kill_group(pid)  # its number is taken for as long as the group has members
         with running.channel as channel, suppress(OSError):  # its poller is gone, or stopped

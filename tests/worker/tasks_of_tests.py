@@ -422,6 +422,14 @@ async def never_overlaps_async(data: Any, context: ExecutionContext) -> None:
             await asyncio.sleep(60)
 
 
+@one_time("never-overlaps-ticking", on_out_of_touch="stop")
+def never_overlaps_ticking(data: Any, context: ExecutionContext) -> None:
+    note("started", context)
+    while True:
+        note("acted", context)
+        time.sleep(0.02)
+
+
 LEAKED: list[bytes] = []
 
 

@@ -76,3 +76,34 @@ def test_what_must_never_overlap_is_stopped_when_its_poller_stands_still(
     os.kill(event["pid"], signal.SIGCONT)
     worker.wait_event("completion.stale", instance="a", held_version=first.token)
     assert is_there(again.pid)
+
+
+def test_what_must_never_overlap_does_nothing_more_after_its_whole_worker_stood_still(
+    project: Project, start: Start
+) -> None:
+    """As a paused container. Its supervisor wakes up last, after a beat: without the fuse the run goes on for good."""
+    frozen = start(processes=1, heartbeat_timeout="2s", heartbeat_interval="300ms")
+    project.client.schedule("never-overlaps-ticking", "a")
+    [first] = project.wait_entries("started", "a")
+    poller = frozen.pollers[0]
+    os.killpg(frozen.pid, signal.SIGSTOP)
+    os.kill(first.pid, signal.SIGSTOP)
+    start(processes=1, heartbeat_timeout="2s", heartbeat_interval="300ms")
+    again = project.wait_entries("started", "a", count=2)[1]
+    for pid in (frozen.housekeeper, poller):
+        os.kill(pid, signal.SIGCONT)
+    wait_until(
+        lambda: [
+            each
+            for each in project.diary("ticked")
+            if (each.pid, each.at > again.at) == (poller, True)
+        ],
+        describe="its poller to be at work again",
+    )
+    os.kill(first.pid, signal.SIGCONT)
+    wait_until(lambda: not is_there(first.pid), describe="its end")
+    assert not [
+        each for each in project.diary("acted") if each.pid == first.pid and each.at > again.at
+    ]
+    os.kill(frozen.pid, signal.SIGCONT)
+    frozen.wait_event("completion.stale", instance="a", held_version=first.token)
