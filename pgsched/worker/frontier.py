@@ -56,6 +56,16 @@ class Frontier:
         return self._has_ended or monotonic() >= self._surveyed_at + SURVEY_S
 
     @property
+    def coming_s(self) -> float:
+        """Seconds until what the last survey saw coming is due; infinite for nothing."""
+        return self._coming_at - monotonic()
+
+    @property
+    def has_come(self) -> bool:
+        """Whether what the last survey saw coming is due by now: the marks say where it is."""
+        return bool(self._marks) and self._coming_at <= monotonic()
+
+    @property
     def wait_s(self) -> float:
         """After the end was reached: seconds until a survey may be made, or something known to come is due."""
         return max(0.0, min(self._may_survey_at, self._coming_at) - monotonic())
@@ -66,7 +76,9 @@ class Frontier:
         self._has_ended = self._is_in_the_dark = False
         self._surveyed_at = monotonic()
         self._took_s = took_s
-        self._coming_at = math.inf if survey.coming_s is None else monotonic() + survey.coming_s
+        # Counted since the middle of the round trip: a pick that is a little early is late enough when it arrives.
+        coming_s = math.inf if survey.coming_s is None else survey.coming_s
+        self._coming_at = self._surveyed_at - took_s / 2 + coming_s
 
     def go_on(self, marks: Marks) -> None:
         """Look behind what was picked."""

@@ -278,8 +278,9 @@ class Poller:
             self._wakeup.look_now()  # for the next one of its kind
 
     def _knows_where(self) -> bool:
-        """Whether a hint has said where to look: the quickest way to what has just been scheduled."""
-        return self._wakeup.is_hinted and bool(self._frontier.marks)
+        """Whether a hint or the last survey has said where to look: the quickest way to what has just become due."""
+        is_hinted = self._wakeup.is_hinted and bool(self._frontier.marks)
+        return is_hinted or self._frontier.has_come
 
     def _release_strays(self) -> None:
         """A pick whose answer was lost has been made: what it took must not wait for this poller to end."""
@@ -298,7 +299,7 @@ class Poller:
         found = self._session.run(survey(self._tasks, most_suspicions=self._most_suspicions))
         self._frontier.note_survey(found, took_s=monotonic() - started_at)
         if not found.is_any_due:
-            self._wakeup.look_in(found.coming_s)
+            self._wakeup.look_in(self._frontier.coming_s)
         return found.is_any_due
 
     @property
