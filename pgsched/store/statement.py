@@ -74,6 +74,14 @@ class Names:
         return f"{self.table}_failed"
 
     @property
+    def workers_table(self) -> str:
+        return f"{self.table}_workers"
+
+    @property
+    def leases_table(self) -> str:
+        return f"{self.table}_leases"
+
+    @property
     def migrations_table(self) -> str:
         return f"{self.table}_migrations"
 
@@ -92,6 +100,8 @@ class Names:
         return {
             "table": self._qualified(self.table),
             "failed_table": self._qualified(self.failed_table),
+            "workers_table": self._qualified(self.workers_table),
+            "leases_table": self._qualified(self.leases_table),
             "migrations_table": self._qualified(self.migrations_table),
             "heartbeat_index": sql.Identifier(f"idx_{self.table}_last_heartbeat"),
             "picker_index": sql.Identifier(f"idx_{self.table}_picker"),
