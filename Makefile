@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-peers chaos plots test-matrix clean
+.PHONY: help demo test check format docs lock bench bench-peers chaos plots test-matrix clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,11 @@ format: $(READY) ## put the code in its one format
 
 docs: $(READY) ## write docs/reference from the code
 	$(BIN)/python -m docs.generate
+
+lock: $(READY) ## write requirements.txt, what the image installs: pinned, with hashes
+	@$(BIN)/python -m pip install --quiet --group lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --custom-compile-command 'make lock' --output-file requirements.txt pyproject.toml
 
 bench: $(READY) ## drain rate and lateness beside the bare SQL loop
 	$(BIN)/python -m bench

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import pgsched
 
 ROOT = Path(__file__).resolve().parents[1]
+
+LOCK = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 
 HEAVY = {"psycopg", "pydantic", "structlog", "yaml"}
 
@@ -99,6 +105,54 @@ def test_help_loads_nothing_heavy(installed: Installed) -> None:
     answer = installed.run(sys.executable, "-c", program)
     assert "schedule" in answer.stdout
     assert set(json.loads(answer.stderr)) & HEAVY == set()
+
+
+@pytest.fixture(scope="module")
+def clean(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripts of a fresh environment in which only the locked requirements and the wheel are, as in the image."""
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    run(sys.executable, "-m", "venv", str(folder))
+    [wheel] = built.glob("*.whl")
+    pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet")
+    run(*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.txt"))
+    run(*pip, "--no-deps", "--no-index", str(wheel))
+    return folder / "bin"
+
+
+def test_a_clean_environment_runs_it(clean: Path, empty_database: str, tmp_path: Path) -> None:
+    """From the first migration to a task that has run."""
+    run(str(clean / "python"), "-m", "pip", "check")
+    (tmp_path / "tasks.py").write_text(
+        "import os, pathlib, signal\n"
+        "from pgsched import one_time\n"
+        "@one_time('end')\n"
+        "def end():\n"
+        "    pathlib.Path('ran').touch()\n"
+        "    os.kill(os.getppid(), signal.SIGTERM)\n"
+    )
+    settings = {"database": {"dsn": empty_database}, "tasks": {"modules": ["tasks"]}}
+    config = tmp_path / "pgsched.yaml"
+    config.write_text(json.dumps(settings))
+    for command in (["migrate"], ["schedule", "end", "now"], ["worker"]):
+        run(str(clean / "pgsched"), *command, "--config", str(config), cwd=tmp_path)
+    assert (tmp_path / "ran").exists()
+
+
+def test_what_is_locked_is_what_is_asked_for() -> None:
+    """`make lock` was run after the last change of the dependencies."""
+    locked = {
+        canonicalize_name(name): version
+        for name, version in re.findall(r"^(\S+)==(\S+)", LOCK, re.MULTILINE)
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [Requirement(each) for each in project["dependencies"]]
+    wrong = [
+        str(each)
+        for each in wanted
+        if locked.get(canonicalize_name(each.name), "none") not in each.specifier
+    ]
+    assert not wrong
+    assert "://" not in LOCK, "an index of one machine is none of the others'"
 
 
 def names_in_wheel(folder: Path) -> set[str]:
