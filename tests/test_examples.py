@@ -185,7 +185,9 @@ def test_hello_runs(database: str, tmp_path: Path) -> None:
     config = tmp_path / "pgsched.yaml"
     config.write_text(json.dumps({"database": {"dsn": database}, "tasks": {"modules": ["hello"]}}))
     [command] = re.findall(r"^pgsched schedule .*$", text, re.MULTILINE)
-    worker = Worker(config, ENVIRONMENT)
+    worker = Worker(
+        [sys.executable, "-m", "pgsched", "worker", "--config", str(config)], ENVIRONMENT
+    )
     try:
         worker.wait_ready()
         subprocess.run(

@@ -21,7 +21,6 @@ from pgsched.embedded.binaries import find_binaries, runnable_by
 from tests.waiting import wait_until
 
 SETTINGS = {
-    "listen_addresses": "",
     "fsync": "off",
     "wal_keep_size": "64MB",
     "wal_receiver_timeout": "60s",
@@ -30,9 +29,10 @@ SETTINGS = {
 
 
 class Node:
-    """One server, in a folder of its own below /tmp, with its socket in it."""
+    """One server, in a folder of its own below /tmp, with its socket in it; it also listens on `address`, if any."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
+        self.address = address
         self._account = Account.of_server()
         self._binaries = runnable_by(self._account, find_binaries())
         self.folder = Path(tempfile.mkdtemp(prefix="pgsched-test-", dir="/tmp"))
@@ -47,6 +47,8 @@ class Node:
         """An empty cluster."""
         options = ("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
         self._run("initdb", "-U", "postgres", "--auth=trust", *options)
+        with (self.folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write("host all all samenet trust\n")
 
     def copy(self, primary: str) -> None:
         """A standby that follows the server at this conninfo."""
@@ -55,7 +57,8 @@ class Node:
         )  # fmt: skip
 
     def start(self) -> None:
-        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        settings = {**SETTINGS, "listen_addresses": self.address}
+        options = [f"--{name}={value}" for name, value in settings.items()]
         program = self._binaries.program("postgres")
         log = self.folder / "log"
         with log.open("ab") as output:
@@ -114,17 +117,17 @@ class Node:
 class Cluster:
     """The primary that is, and a standby made for one failover; the replication between them can be cut."""
 
-    def __init__(self) -> None:
-        self.primary = Node()
+    def __init__(self, address: str = "") -> None:
+        self.primary = Node(address)
         self.primary.make()
         self.primary.start()
         self.standby: Node | None = None
         self._gone: list[Node] = []
 
-    def follow(self) -> Proxy:
+    def follow(self, address: str = "") -> Proxy:
         """A new standby; answers the proxy that its replication goes through."""
         proxy = Proxy(str(self.primary.folder / ".s.PGSQL.5432"))
-        self.standby = Node()
+        self.standby = Node(address)
         self.standby.copy(make_conninfo(host="127.0.0.1", port=proxy.port, user="postgres"))
         self.standby.start()
         self.wait_replayed()

@@ -18,7 +18,7 @@ from pgsched import Client
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 TASKS = Path(__file__).with_name("tasks_of_tests.py")
 
@@ -61,6 +61,8 @@ class Project:
         self.client = Client(conninfo)
         self._diary = folder / "diary"
         self.release: Path | None = None
+        self.place: Callable[[int, list[str]], list[str]] = lambda _number, command: command
+        """How a command is run where the worker of a number is to be."""
         (folder / "tasks_of_tests.py").write_text(tasks.read_text())
 
     def worker(self, *, number: int, **options: object) -> Worker:
@@ -73,7 +75,8 @@ class Project:
         }
         config.write_text(json.dumps(settings))
         environment = {**os.environ, "DIARY": str(self._diary)}
-        return Worker(config, environment, module=self.module, release=self.release)
+        command = [sys.executable, "-m", self.module, "worker", "--config", str(config)]
+        return Worker(self.place(number, command), environment, release=self.release)
 
     def diary(self, what: str | None = None, instance: str | None = None) -> list[Entry]:
         """What tasks wrote down, in order."""
@@ -116,14 +119,13 @@ class Worker:
 
     def __init__(
         self,
-        config: Path,
+        command: list[str],
         environment: dict[str, str],
         *,
-        module: str = "pgsched",
         release: Path | None = None,
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, "worker", "--config", str(config)],
+            command,
             cwd=release,
             env=environment,
             stderr=subprocess.PIPE,
@@ -162,6 +164,11 @@ class Worker:
     def wait_ready(self) -> None:
         config = self.events("worker.started") or self.wait_event("worker.started", timeout=30)
         self.wait_event("poller.started", count=config[0]["processes"])
+
+    @property
+    def identity(self) -> str:
+        """What `picked_by` of its pollers begins with."""
+        return str(self.wait_event("worker.started")[0]["worker"])
 
     @property
     def pollers(self) -> list[int]:
