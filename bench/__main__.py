@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.capacity import capacity
 from bench.drain import one_time, recurring
 from bench.figures import Figure, as_json, table
 from bench.growth import growth
@@ -20,6 +21,7 @@ from bench.large import large
 from bench.lateness import lateness
 from bench.loading import loading
 from bench.machine import machine
+from bench.partitions import partitions
 from bench.scheduling import scheduling
 from bench.server import Database, database
 from bench.statements import statements
@@ -57,6 +59,8 @@ def _run(opened: Database, arguments: argparse.Namespace) -> None:
         "idle": ("Idle, and footprint", partial(idle, opened, 60.0)),
         "memory": ("Memory", partial(memory, opened, int(1_000_000 * scale))),
         "heartbeats": ("Heartbeats", partial(heartbeats, opened)),
+        "capacity": ("What an execution costs the server", partial(capacity, opened, n)),
+        "partitions": ("Hash partitions", partial(partitions, opened, n, rounds)),
         "statements": ("Inside Postgres", partial(statements, n)),
         "loading": ("A file", partial(loading, opened, int(10_000_000 * scale))),
         "large": ("A large table", partial(large, opened, int(10_000_000 * scale))),
