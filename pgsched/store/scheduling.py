@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgsched.errors import ExecutionNotFound, ExecutionRunning
-from pgsched.store.operation import Operation, Query
+from pgsched.store.operation import Operation, Query, text_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +60,9 @@ def _many(names: Names, chunk: Sequence[NewExecution], *, delay: timedelta | Non
     return Query(
         "schedule",
         {
-            "task_names": [new.task for new in chunk],
-            "task_instances": [new.instance for new in chunk],
-            "data": [new.data for new in chunk],
+            "task_names": text_array(new.task for new in chunk),
+            "task_instances": text_array(new.instance for new in chunk),
+            "data": text_array(new.data for new in chunk),
             "ats": [new.at for new in chunk],
             "priorities": [new.priority for new in chunk],
             "delay": delay,

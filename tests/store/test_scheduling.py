@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -219,3 +220,26 @@ def test_while_another_is_about_to_notify_nobody_else_does(
         schedule_one(store, "second")
         assert heard() == 0
     assert heard() == 1
+
+
+def test_many_texts_arrive_as_they_were(store: Store) -> None:
+    """Whatever an array's own syntax makes of such characters."""
+    awkward = [
+        '"',
+        "\\",
+        '\\"',
+        "{a,b}",
+        "null",
+        "NULL",
+        ",",
+        " a ",
+        "'",
+        "ü💥",
+        "a\nb",
+        "\\x41",
+        "%s",
+    ]
+    new = [NewExecution(f"t{text}", f"i{text}", json.dumps(text)) for text in awkward]
+    assert store.run(scheduling.schedule(store.names, new)) == len(awkward)
+    found = {(row["task_name"], row["task_instance"], row["task_data"]) for row in store.rows()}
+    assert found == {(f"t{text}", f"i{text}", text) for text in awkward}
