@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pgsched.domain.text import printable, printable_json
+from pgsched.domain.duration import rough_duration
+from pgsched.domain.text import cut, printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,6 @@ UNBOUNDED_WIDTH = 1_000_000
 """A table is as wide as what it holds."""
 
 EMPTY = "-"
-
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def say(text: str) -> None:
@@ -103,11 +102,6 @@ def one_line(text: str, *, limit: int) -> str:
     return cut(" ".join(text.split()), limit)
 
 
-def cut(text: str, limit: int) -> str:
-    """At most so many characters, the last an ellipsis where there were more."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
 def now() -> datetime:
     """This machine's time, for looking ahead on a calendar; what is due is the database's to say."""
     return datetime.now(UTC)
@@ -128,9 +122,5 @@ def relative(instant: datetime, now: datetime) -> str:
     away = instant - now
     if abs(away) < timedelta(seconds=1):
         return "now"
-    left, words = int(abs(away).total_seconds()), []
-    for unit, seconds in _UNITS:
-        count, left = divmod(left, seconds)
-        words += [f"{count}{unit}"] if count else []
-    length = "".join(words[:2])
+    length = rough_duration(away)
     return f"in {length}" if away > timedelta(0) else f"{length} ago"

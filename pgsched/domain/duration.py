@@ -61,6 +61,15 @@ def format_duration(length: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
+def rough_duration(length: timedelta) -> str:
+    """For people: in its two largest units, at least a second."""
+    left, words = max(1, int(abs(length).total_seconds())), []
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, int(UNITS[unit].total_seconds()))
+        words += [f"{count}{unit}"] if count else []
+    return "".join(words[:2])
+
+
 def _problem(text: object) -> str:
     if not isinstance(text, str) or not text or re.fullmatch(_NUMBER, text):
         return "a number and its unit are needed"
