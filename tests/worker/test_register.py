@@ -76,8 +76,8 @@ def test_beats_do_not_wait_for_what_a_worker_says_of_itself(project: Project, st
     """With the lock waited for as long as a statement may take (10 s), no beat comes meanwhile."""
     with psycopg.connect(project.conninfo) as locking:
         locking.execute("lock table scheduled_tasks_workers in access exclusive mode")
-        worker = start()
         project.client.schedule("sleep", "a", 60)
+        worker = start()
         project.wait_entries("started", "a")
         [(first,)] = project.sql("select last_heartbeat from scheduled_tasks where picked")
         wait_until(
