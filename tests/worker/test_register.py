@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -29,6 +29,13 @@ def wait_rows(project: Project, *workers: str) -> dict[str, dict[str, Any]]:
         lambda: found if (found := rows(project)).keys() == set(workers) else None,
         describe=f"{workers} to be here; there are {rows(project)}",
     )
+
+
+def heartbeat(project: Project, instance: str) -> datetime:
+    row = project.row(instance)
+    assert row is not None
+    at: datetime = row["last_heartbeat"]
+    return at
 
 
 def test_a_worker_is_here_from_its_start_to_its_end(project: Project, start: Start) -> None:
@@ -79,12 +86,9 @@ def test_beats_do_not_wait_for_what_a_worker_says_of_itself(project: Project, st
         project.client.schedule("sleep", "a", 60)
         worker = start()
         project.wait_entries("started", "a")
-        [(first,)] = project.sql("select last_heartbeat from scheduled_tasks where picked")
+        first = heartbeat(project, "a")
         wait_until(
-            lambda: project.sql(
-                "select 1 from scheduled_tasks where picked and last_heartbeat > %s",
-                first + timedelta(seconds=1),
-            ),
+            lambda: heartbeat(project, "a") > first + timedelta(seconds=1),
             timeout=5,
             describe="beats",
         )
