@@ -21,6 +21,7 @@ from pgsched.domain.text import cut, printable, printable_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import ConsoleRenderable
     from rich.table import Table
 
 BROKEN_PIPE = 141
@@ -54,25 +55,31 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     Fitted to a narrow terminal ten columns become towers of syllables; lines that a terminal wraps can be read.
     """
+    say_drawn(table_of(columns, rows))
+
+
+def say_drawn(*parts: ConsoleRenderable) -> None:
+    """What rich draws, on stdout, in lines as long as they need be."""
     from rich.console import Console
-    from rich.text import Text
 
     drawn = StringIO()
     is_terminal = True if sys.stdout.isatty() else None
     console = Console(file=drawn, force_terminal=is_terminal, width=UNBOUNDED_WIDTH)
-    table = _empty_table(columns)
-    for row in rows:
-        table.add_row(*(Text(printable(cell) or EMPTY) for cell in row))
-    console.print(table)
+    for part in parts:
+        console.print(part)
     write("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
 
 
-def _empty_table(columns: Sequence[str]) -> Table:
+def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for people, not drawn yet."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(printable(cell) or EMPTY) for cell in row))
     return table
 
 
@@ -118,7 +125,7 @@ def as_json(value: Any) -> Any:
 
 
 def relative(instant: datetime, now: datetime) -> str:
-    """`in 5m`, `3s ago`, with the two largest units."""
+    """`in 5m`, `3s ago`, with the largest unit and the next one."""
     away = instant - now
     if abs(away) < timedelta(seconds=1):
         return "now"

@@ -62,11 +62,12 @@ def format_duration(length: timedelta) -> str:
 
 
 def rough_duration(length: timedelta) -> str:
-    """For people: in its two largest units, at least a second."""
-    left, words = max(1, int(abs(length).total_seconds())), []
+    """For people: in its largest unit and the next one, a second at least."""
+    left = max(abs(length), UNITS["s"])
+    words: list[str] = []
     for unit in ("d", "h", "m", "s"):
-        count, left = divmod(left, int(UNITS[unit].total_seconds()))
-        words += [f"{count}{unit}"] if count else []
+        count, left = divmod(left, UNITS[unit])
+        words += [f"{count}{unit}" if count else ""] if count or words else []
     return "".join(words[:2])
 
 

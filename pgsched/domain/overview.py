@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.domain.duration import rough_duration
+from pgsched.domain.execution import State
 from pgsched.domain.presence import DRAINING
 from pgsched.domain.text import cut
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from pgsched.domain.execution import State
     from pgsched.domain.presence import Seen
 
 MOST_COUNTED = 100_000
@@ -133,7 +133,7 @@ def _absent(overview: Overview) -> Iterator[Problem]:
         age = rough_duration(overview.at - oldest)
         yield _error(
             "no-worker",
-            f"no worker is alive, and {_count(queue, 'due')} executions are due, the oldest for {age}: "
+            f"no worker is alive, but due: {_executions(queue, 'due')}, the oldest for {age}; "
             "start one with `pgsched worker`",
         )
     elif not overview.alive:
@@ -166,8 +166,7 @@ def _late(overview: Overview) -> Iterator[Problem]:
     age = rough_duration(overview.at - first.since)
     yield _error(
         "backlog",
-        f"{_count(overview.queue, 'due')} executions are due, the oldest for {age} "
-        f"(task {_name(first.task)}), {why}",
+        f"late: {_executions(overview.queue, 'due')} due, the oldest for {age} (task {_name(first.task)}), {why}",
     )
 
 
@@ -201,11 +200,15 @@ def _unknown(overview: Overview) -> Iterator[Problem]:
 
 
 def _off_schedule(overview: Overview) -> Iterator[Problem]:
-    missing = [_name(each.task) for each in overview.recurring if each.state is None]
+    known = {name for seen in overview.alive for name in seen.presence.recurring}
+    recurring = [each for each in overview.recurring if each.task in known]
+    missing = [_name(each.task) for each in recurring if each.state is None]
     overdue = [
         f"{_name(each.task)} ({rough_duration(overview.at - each.execution_time)})"
-        for each in overview.recurring
-        if each.state == "due" and each.execution_time and overview.at - each.execution_time > LATE
+        for each in recurring
+        if each.state is State.DUE
+        and each.execution_time
+        and overview.at - each.execution_time > LATE
     ]
     if overdue:
         yield _warning(
@@ -228,8 +231,8 @@ def _failures(overview: Overview) -> Iterator[Problem]:
     if failed:
         yield _warning(
             "failed",
-            f"{_count(overview.queue, 'failed')} failed executions wait for `pgsched retry` or `pgsched discard`, "
-            f"of {_some(failed)}",
+            f"failed for good: {_executions(overview.queue, 'failed')} of {_some(failed)}; "
+            "`pgsched list --state failed` says why, `pgsched retry` or `discard` ends it",
         )
 
 
@@ -256,8 +259,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _count(queue: Queue, state: str) -> str:
-    return f"{getattr(queue, state)}{'+' if state in queue.at_least else ''}"
+def _executions(queue: Queue, state: str) -> str:
+    number = getattr(queue, state)
+    return f"{number}{'+' if state in queue.at_least else ''} execution{'' if number == 1 else 's'}"
 
 
 def _counted(number: int, noun: str) -> str:
