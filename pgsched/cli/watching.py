@@ -6,6 +6,7 @@ An outage doesn't end it: whoever watches wants to see the database come back.
 from __future__ import annotations
 
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import typer
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from pgsched.domain.overview import Overview
     from pgsched.store.statement import Names
 
+PAUSES_PER_LOOK = 10
+"""Whoever watches a queue of millions must not add to its load: a tenth of the time at most goes into looking."""
+
 
 def watch(conninfo: str, names: Names, every: timedelta) -> None:
     """Show the overview again and again. Raises: BadParameter without a terminal; DatabaseUnavailable at the start."""
@@ -36,14 +40,14 @@ def watch(conninfo: str, names: Names, every: timedelta) -> None:
             param_hint="--watch",
         )
     looks = _looks(conninfo, names)
-    last = next(looks)
+    last, took_s = _timed(looks)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         problem: DatabaseUnavailable | None = None
         while True:
             live.update(_drawn(last, problem), refresh=True)
-            _pause(every)
+            _pause(max(every.total_seconds(), PAUSES_PER_LOOK * took_s))
             try:
-                last, problem = next(looks), None
+                (last, took_s), problem = _timed(looks), None
             except DatabaseUnavailable as error:
                 looks, problem = _looks(conninfo, names), error
 
@@ -54,6 +58,11 @@ def _looks(conninfo: str, names: Names) -> Iterator[Overview]:
             yield overview(opened, names)
 
 
+def _timed(looks: Iterator[Overview]) -> tuple[Overview, float]:
+    started_at = monotonic()
+    return next(looks), monotonic() - started_at
+
+
 def _drawn(last: Overview, problem: DatabaseUnavailable | None) -> Group:
     parts = list(screen_of(last))
     if problem is not None:
@@ -62,6 +71,6 @@ def _drawn(last: Overview, problem: DatabaseUnavailable | None) -> Group:
     return Group(*parts)
 
 
-def _pause(every: timedelta) -> None:
-    """Until then, or a signal."""
-    threading.Event().wait(every.total_seconds())
+def _pause(wait_s: float) -> None:
+    """So long, or until a signal."""
+    threading.Event().wait(wait_s)

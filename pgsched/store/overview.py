@@ -71,12 +71,12 @@ def _in_utc(row: Row) -> Row:
 
 
 def _queue(*counts: Any) -> Queue:
-    """Those that are tried again are among those of later: what is scheduled is the rest."""
+    """Those tried again are among those of later: what is scheduled is the rest, of those that were counted."""
     due, later, running, retrying, failed, oldest_due_at = counts
-    scheduled = max(0, later - retrying)
+    scheduled = min(max(0, later - retrying), MOST_COUNTED)
     reached = {
         "due": due,
-        "scheduled": later,
+        "scheduled": scheduled,
         "running": running,
         "retrying": retrying,
         "failed": failed,

@@ -1,5 +1,6 @@
 -- Promise: how many executions are due, wait for later, run, wait for another try, have failed (each up to `most`), and
--- since when the oldest of those due has been.
+-- since when the oldest of those due has been. Those of later are counted beyond those that wait for another try, which
+-- are among them.
 -- Plan: index entries alone, at most `most` for each number: those due and those of later from the order index, priority
 -- by priority, of which at most 1000 are looked at.
 with recursive level (priority, number) as (
@@ -28,6 +29,14 @@ with recursive level (priority, number) as (
 span (name, earliest, latest) as (
   values ('due', '-infinity', now()), ('later', now() + interval '1 microsecond', 'infinity')
 ),
+retrying (executions) as (
+  select count(*)
+  from (
+    select from {table}
+    where picked = false and consecutive_failures > 0 and execution_time > now()
+    limit %(most)s
+  ) as waiting
+),
 counted (name, executions) as (
   select span.name, count(*)
   from span
@@ -42,7 +51,7 @@ counted (name, executions) as (
       where picked = false and level.priority is null and priority is null
         and execution_time between span.earliest and span.latest
     ) as at_level
-    limit %(most)s
+    limit %(most)s + case when span.name = 'later' then (select executions from retrying) else 0 end
   ) as waiting
   group by span.name
 ),
@@ -70,11 +79,7 @@ select
   coalesce((select executions from counted where name = 'due'), 0),
   coalesce((select executions from counted where name = 'later'), 0),
   (select count(*) from (select from {table} where picked limit %(most)s) as running),
-  (select count(*) from (
-    select from {table}
-    where picked = false and consecutive_failures > 0 and execution_time > now()
-    limit %(most)s
-  ) as retrying),
+  (select executions from retrying),
   (select count(*) from (select from {failed_table} limit %(most)s) as failed),
   {first}
 from oldest
