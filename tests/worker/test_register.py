@@ -59,7 +59,7 @@ def test_a_worker_is_here_from_its_start_to_its_end(project: Project, start: Sta
     assert {"run", "sleep"} < set(found["quick"]["tasks"])
     assert set(found["quick"]["recurring"]) < set(found["quick"]["tasks"])
 
-    project.client.schedule_many([("sleep", str(n), 4) for n in range(8)])
+    project.client.schedule_many([("sleep", str(n), 2) for n in range(8)])
     project.wait_entries("started", count=8)
     quick.signal(signal.SIGTERM)
     wait_until(lambda: rows(project)["quick"]["state"] == "draining", describe="quick to drain")
@@ -93,6 +93,9 @@ def test_beats_do_not_wait_for_what_a_worker_says_of_itself(project: Project, st
             describe="beats",
         )
         worker.wait_event("worker.unseen")
-    wait_until(lambda: rows(project), describe="the worker to be here when it can say so")
+    worker.signal(signal.SIGTERM)  # it drains, and says so at once
+    wait_until(
+        lambda: rows(project), timeout=3, describe="the worker to be here when it can say so"
+    )
     assert len(worker.events("worker.unseen")) == 1
     assert not worker.events("database.lost")
