@@ -16,7 +16,8 @@ create table if not exists {workers_table} (
   progressed_at        timestamptz,
   clock_offset         interval    not null,
   hears_notifications  boolean     not null,
-  tasks                text[]      not null
+  tasks                text[]      not null,
+  recurring            text[]      not null default array[]::text[]
 );
 
 -- What only one worker is to do at a time: who does it, and until when nobody else may.

@@ -26,6 +26,8 @@ class Event(StrEnum):
     """A signal asked the worker to stop; `signal` says which, `at_once` whether running tasks may finish."""
     WORKER_STOPPED = "worker.stopped"
     """All processes of the worker have ended."""
+    WORKER_UNSEEN = "worker.unseen"
+    """The worker can't write its row for `pgsched status`: told once. It works as well without."""
     WORKER_GAVE_UP = "worker.gave_up"
     """Pollers died at every start: somebody must act."""
     FORK_FAILED = "fork.failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ def settings_from(
 def connected(settings: Settings) -> Generator[str]:
     """The conninfo of a database that is there; an embedded server runs within. Raises: ConfigError."""
     dsn = settings.database.conninfo
+    # Of each connection that breaks psycopg says how it was cleaned up; that it broke is told in a line of ours.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     if not settings.database.is_embedded:
         yield dsn
         return

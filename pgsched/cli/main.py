@@ -27,6 +27,8 @@ from pgsched.cli.commands.next import next_times
 from pgsched.cli.commands.reschedule import reschedule
 from pgsched.cli.commands.retry import retry
 from pgsched.cli.commands.schedule import schedule
+from pgsched.cli.commands.status import status
+from pgsched.cli.commands.tasks import tasks
 from pgsched.cli.commands.worker import worker
 from pgsched.cli.output import write, write_error
 from pgsched.errors import Terminated
@@ -37,6 +39,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "schedule": schedule,
     "reschedule": reschedule,
     "list": list_executions,
+    "status": status,
+    "tasks": tasks,
     "cancel": cancel,
     "retry": retry,
     "discard": discard,

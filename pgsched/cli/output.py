@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pgsched.domain.text import printable, printable_json
+from pgsched.domain.duration import rough_duration
+from pgsched.domain.text import cut, printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import ConsoleRenderable
     from rich.table import Table
 
 BROKEN_PIPE = 141
@@ -29,8 +31,6 @@ UNBOUNDED_WIDTH = 1_000_000
 """A table is as wide as what it holds."""
 
 EMPTY = "-"
-
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def say(text: str) -> None:
@@ -55,25 +55,31 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     Fitted to a narrow terminal ten columns become towers of syllables; lines that a terminal wraps can be read.
     """
+    say_drawn(table_of(columns, rows))
+
+
+def say_drawn(*parts: ConsoleRenderable) -> None:
+    """What rich draws, on stdout, in lines as long as they need be."""
     from rich.console import Console
-    from rich.text import Text
 
     drawn = StringIO()
     is_terminal = True if sys.stdout.isatty() else None
     console = Console(file=drawn, force_terminal=is_terminal, width=UNBOUNDED_WIDTH)
-    table = _empty_table(columns)
-    for row in rows:
-        table.add_row(*(Text(printable(cell) or EMPTY) for cell in row))
-    console.print(table)
+    for part in parts:
+        console.print(part)
     write("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
 
 
-def _empty_table(columns: Sequence[str]) -> Table:
+def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for people, not drawn yet."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(printable(cell) or EMPTY) for cell in row))
     return table
 
 
@@ -103,11 +109,6 @@ def one_line(text: str, *, limit: int) -> str:
     return cut(" ".join(text.split()), limit)
 
 
-def cut(text: str, limit: int) -> str:
-    """At most so many characters, the last an ellipsis where there were more."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
 def now() -> datetime:
     """This machine's time, for looking ahead on a calendar; what is due is the database's to say."""
     return datetime.now(UTC)
@@ -124,13 +125,9 @@ def as_json(value: Any) -> Any:
 
 
 def relative(instant: datetime, now: datetime) -> str:
-    """`in 5m`, `3s ago`, with the two largest units."""
+    """`in 5m`, `3s ago`, with the largest unit and the next one."""
     away = instant - now
     if abs(away) < timedelta(seconds=1):
         return "now"
-    left, words = int(abs(away).total_seconds()), []
-    for unit, seconds in _UNITS:
-        count, left = divmod(left, seconds)
-        words += [f"{count}{unit}"] if count else []
-    length = "".join(words[:2])
+    length = rough_duration(away)
     return f"in {length}" if away > timedelta(0) else f"{length} ago"

@@ -61,6 +61,16 @@ def format_duration(length: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
+def rough_duration(length: timedelta) -> str:
+    """For people: in its largest unit and the next one, a second at least."""
+    left = max(abs(length), UNITS["s"])
+    words: list[str] = []
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, UNITS[unit])
+        words += [f"{count}{unit}" if count else ""] if count or words else []
+    return "".join(words[:2])
+
+
 def _problem(text: object) -> str:
     if not isinstance(text, str) or not text or re.fullmatch(_NUMBER, text):
         return "a number and its unit are needed"

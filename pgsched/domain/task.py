@@ -171,6 +171,16 @@ def caller_of(task: AnyTask) -> Caller:
             return lambda text, context: function(read_data(text), context)
 
 
+def data_annotation(task: AnyTask) -> object | None:
+    """What the data is annotated with; None where the task takes none, or says nothing of it. Raises: TypeError."""
+    parameters = task.parameters
+    if not parameters or (len(parameters) == 1 and _is_context(parameters[0])):
+        return None
+    if parameters[0].annotation is inspect.Parameter.empty:
+        return None
+    return _annotation(task, parameters[0])
+
+
 def _is_async(function: Callable[..., Any]) -> bool:
     call = getattr(function, "__call__", None)  # noqa: B004 an object whose __call__ is async
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)

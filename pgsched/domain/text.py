@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     )
 
 
+def cut(text: str, limit: int) -> str:
+    """At most so many characters, the last an ellipsis where there were more."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def printable_json(document: str) -> str:
     """JSON that says the same, with escapes for what would move a terminal and JSON lets through."""
     return _UNPRINTABLE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", document)

@@ -34,6 +34,7 @@ FRAGMENTS = (
     "dead_by_poller",
     "of_any_task",
     "of_task",
+    "is_alive",
 )
 """Pieces of SQL that statements share; a later one may hold an earlier one."""
 

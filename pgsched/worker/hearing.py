@@ -40,6 +40,11 @@ class Hearing:
         self._deaf = Timer(DEAF_S)
 
     @property
+    def is_listening(self) -> bool:
+        """Whether there is a connection that would hear a notification now."""
+        return self._listener is not None
+
+    @property
     def ends(self) -> list[int]:
         """What becomes readable when there is something to hear."""
         return [] if self._listener is None or self._deaf.wait_s else [self._listener.fileno()]

@@ -27,6 +27,7 @@ from pgsched.worker.hearing import Hearing
 from pgsched.worker.outage import Outage
 from pgsched.worker.process import EXIT_OK, Signals, is_moving, is_there
 from pgsched.worker.recovery import Recovery
+from pgsched.worker.register import Register
 from pgsched.worker.roster import End, Ended
 from pgsched.worker.timer import Timer
 from pgsched.worker.wakeup import ALL_QUIET, HINT, readable
@@ -69,6 +70,7 @@ class Household(NamedTuple):
     boards: Sequence[Board]
     wake_pipes: Sequence[int]
     wills: Wills
+    started_at: float
 
 
 class Housekeeper:
@@ -90,6 +92,7 @@ class Housekeeper:
         self._outage = Outage(self._log)
         self._hearing = Hearing(plan.database, f"pgsched {plan.worker_id}/listener")
         self._recovery = Recovery(plan, self._session, household.wills, self._log)
+        self._register = Register(plan, self._boards, household.started_at, self._log)
         interval_s = plan.heartbeat_interval.total_seconds()
         self._beat = Timer(interval_s)
         self._sweep = Timer(min(interval_s, LONGEST_SWEEP_S))
@@ -112,6 +115,8 @@ class Housekeeper:
                 self._talk()
             self._wake_pollers(self._hearing.hear())
             self._board.note(Moment.TURNED, monotonic())
+        if not self._outage.is_on:
+            self._register.leave(self._session)
         return EXIT_OK
 
     def _is_done(self) -> bool:
@@ -137,6 +142,7 @@ class Housekeeper:
             waits += [self._beat.wait_s, self._sweep.wait_s, self._look.wait_s]
             waits += [self._stall_check.wait_s, self._unknown_check.wait_s]
             waits.append(self._recovery.wait_s(self._ended))
+            waits.append(self._register.wait_s(self._orders.roster))
         if self._orders.are_over:
             waits.append(0.1)
         return min(waits)
@@ -164,6 +170,7 @@ class Housekeeper:
             self._when_due(self._look, self._look_for_all)
             self._when_due(self._stall_check, self._name_stalled)
             self._when_due(self._unknown_check, self._name_unknown)
+            self._say_how_it_does()
         except (DatabaseUnavailable, InvalidData) as error:
             self._session.close()
             self._outage.note_lost(error)
@@ -173,6 +180,12 @@ class Housekeeper:
         if not timer.wait_s:
             timer.restart()
             work()
+
+    def _say_how_it_does(self) -> None:
+        roster = self._orders.roster
+        if self._has_clock and not self._register.wait_s(roster):
+            is_listening = self._hearing.is_listening
+            self._register.write(self._session, roster, self._clock, hears=is_listening)
 
     def _look_for_all(self) -> None:
         """The safety net, for what nobody notified of: one look for all pollers, who make it themselves without it."""

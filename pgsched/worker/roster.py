@@ -7,6 +7,7 @@ import os
 from enum import StrEnum
 from typing import NamedTuple
 
+from pgsched.domain.presence import DRAINING, RUNNING
 from pgsched.worker.wakeup import drained
 
 
@@ -40,10 +41,11 @@ class Roster(NamedTuple):
 
     members: tuple[Member, ...] = ()
     ended: tuple[Ended, ...] = ()
+    state: str = RUNNING
 
     def tell(self, pipe: int) -> bool:
         """Write it on a pipe that doesn't block; answers whether it went through whole."""
-        line = (json.dumps([self.members, self.ended]) + "\n").encode()
+        line = (json.dumps(self) + "\n").encode()
         try:
             return os.write(pipe, line) == len(line)
         except (BlockingIOError, BrokenPipeError):
@@ -51,12 +53,13 @@ class Roster(NamedTuple):
 
     @classmethod
     def read(cls, line: bytes) -> Roster:
-        members, ended = json.loads(line)
+        members, ended, state = json.loads(line)
         return cls(
             tuple(Member(*member) for member in members),
             tuple(
                 Ended(who, End(end), tuple(started), cause) for who, end, started, cause in ended
             ),
+            state,
         )
 
 
@@ -85,6 +88,7 @@ class Orders:
             self._unread += drained(self._pipe)
         except EOFError:
             self._pipe = None
+            self.roster = self.roster._replace(state=DRAINING)
             return
         *lines, self._unread = self._unread.split(b"\n")
         if lines:

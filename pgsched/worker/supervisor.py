@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
+from pgsched.domain.presence import DRAINING, RUNNING
 from pgsched.log import Event, Logger
 from pgsched.worker.board import Board, Moment
 from pgsched.worker.child import Child, Slot
@@ -83,6 +84,7 @@ class Supervisor:
         self._plan = plan
         self._log = Logger()
         self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
+        self._started_at = monotonic()
         self._lifeline = new_pipe()
         self._slots = [Slot(Board(plan.concurrency)) for _ in range(plan.processes)]
         self._wills = Wills()
@@ -160,6 +162,7 @@ class Supervisor:
             [slot.board for slot in self._slots],
             [slot.wake.writing for slot in self._slots],
             self._wills,
+            self._started_at,
         )
 
         def main() -> int:
@@ -219,7 +222,8 @@ class Supervisor:
             for number, slot in enumerate(self._slots)
             if slot.pid is not None
         )
-        return Roster(members, tuple(self._ended))
+        state = RUNNING if self._stage is Stage.RUNNING else DRAINING
+        return Roster(members, tuple(self._ended), state)
 
     def _tell_housekeeper(self) -> None:
         """Where it doesn't listen, its successor is forked with the roster of that moment."""
@@ -339,6 +343,8 @@ class Supervisor:
         for slot in self._slots:
             if slot.pid is not None:
                 os.kill(slot.pid, how)
+        if self._orders is not None:
+            self._tell_housekeeper()
 
     def _kill_late(self) -> None:
         """A poller that does not leave in time hangs: what it held is handed back, as nothing of it is left to run."""

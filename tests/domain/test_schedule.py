@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgsched.domain.schedule import Cron, Daily, Every, Schedule, coming_times, parse_schedule
+from pgsched.domain.schedule import (
+    Cron,
+    Daily,
+    Every,
+    Schedule,
+    coming_times,
+    parse_schedule,
+    schedule_text,
+)
 
 ROME = ZoneInfo("Europe/Rome")
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -190,6 +198,31 @@ def test_the_calendar_ends_with_an_error_not_with_a_hang() -> None:
 )
 def test_schedules_have_a_text_form(text: str, schedule: Schedule) -> None:
     assert parse_schedule(text) == schedule
+    assert parse_schedule(schedule_text(schedule)) == schedule
+
+
+class Monthly:
+    """A schedule of a user's own."""
+
+    def __repr__(self) -> str:
+        return "Monthly()"
+
+    def next_time(self, after: datetime) -> datetime:
+        return after + timedelta(days=31)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "text"),
+    [
+        (Cron("0 9 * * MON", timezone="Europe/Rome"), "0 9 * * MON Europe/Rome"),
+        (Daily("09:00", "17:30:05", timezone="Asia/Tokyo"), "daily 09:00,17:30:05 Asia/Tokyo"),
+        (Monthly(), "Monthly()"),
+    ],
+)
+def test_a_schedule_is_told_with_its_zone_or_by_its_own_words(
+    schedule: Schedule, text: str
+) -> None:
+    assert schedule_text(schedule) == text
 
 
 @pytest.mark.parametrize(

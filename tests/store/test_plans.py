@@ -126,6 +126,10 @@ STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = 
         20,
     ),
     "recover what died": (recovery, 260),
+    "states, counted up to 100": (lambda _: Query("count_states", {"most": 100}), 400),
+    "due tasks": (lambda _: Query("due_tasks", {}), 100),
+    "failing tasks": (lambda _: Query("failing_tasks", {"most": 100, "limit": 10}), 20),
+    "recurring tasks": (lambda _: Query("recurring_tasks", {"instance": "default"}), 20),
     "cancel": (lambda _: first_query(scheduling.cancel(TaskInstance("t", "1"))), 30),
 }
 

@@ -9,7 +9,8 @@ import typer
 from pgsched.cli.arguments import AsJson, ConfigFile, Dsn, StateName
 from pgsched.cli.database import connected, settings_from
 from pgsched.cli.output import as_json as as_json_value
-from pgsched.cli.output import cut, iso, note, one_line, relative, say_json, say_table
+from pgsched.cli.output import iso, note, one_line, relative, say_json, say_table
+from pgsched.domain.text import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,6 +4,6 @@ from pgsched.domain.schedule.cron import Cron
 from pgsched.domain.schedule.daily import Daily
 from pgsched.domain.schedule.every import Every
 from pgsched.domain.schedule.schedule import Schedule, coming_times
-from pgsched.domain.schedule.text import parse_schedule
+from pgsched.domain.schedule.text import parse_schedule, schedule_text
 
-__all__ = ["Cron", "Daily", "Every", "Schedule", "coming_times", "parse_schedule"]
+__all__ = ["Cron", "Daily", "Every", "Schedule", "coming_times", "parse_schedule", "schedule_text"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pgsched.domain.duration import parse_duration
+from pgsched.domain.duration import format_duration, parse_duration
 from pgsched.domain.schedule.cron import Cron
 from pgsched.domain.schedule.daily import Daily
 from pgsched.domain.schedule.every import Every
 from pgsched.domain.schedule.zone import zone
+from pgsched.domain.text import cut
 
 if TYPE_CHECKING:
     from pgsched.domain.schedule.schedule import Schedule
@@ -19,6 +20,7 @@ ALLOWED = (
 )
 
 _CRON_FIELDS = (5, 6)
+LONGEST_SHOWN = 120
 
 
 def parse_schedule(text: str, timezone: str | None = None) -> Schedule:
@@ -41,3 +43,21 @@ def parse_schedule(text: str, timezone: str | None = None) -> Schedule:
     if form.startswith("@") or len(words) in _CRON_FIELDS:
         return Cron(text, key)
     raise ValueError(f"{text!r:.60} is no schedule; allowed: {ALLOWED}")
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """The line that `parse_schedule` reads, and behind it the zone unless that is UTC; of a user's own its `repr`."""
+    match schedule:
+        case Every():
+            return f"every {format_duration(schedule.interval)}"
+        case Cron():
+            return _zoned(schedule.expression, schedule.timezone)
+        case Daily():
+            times = ",".join(f"{at:%H:%M:%S}".removesuffix(":00") for at in schedule.times)
+            return _zoned(f"daily {times}", schedule.timezone)
+        case _:
+            return cut(repr(schedule), LONGEST_SHOWN)
+
+
+def _zoned(text: str, timezone: str) -> str:
+    return text if timezone == "UTC" else f"{text} {timezone}"

@@ -1,0 +1,114 @@
+"""Rows of those who work here: written by themselves, removed by themselves, forgotten after a day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from pgsched.domain.presence import Presence
+from pgsched.store.operation import run_together
+from pgsched.store.overview import overview
+from pgsched.store.statement import Names
+from pgsched.store.workers import remove_presence, write_presence
+
+if TYPE_CHECKING:
+    from tests.store.acting import Store
+
+NAMES = Names()
+W = Presence(
+    worker="w",
+    host="here",
+    pid=7,
+    version="1",
+    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+    seen_every=timedelta(seconds=30),
+    state="running",
+    pollers=1,
+    slots=10,
+    busy=0,
+    progressed_at=None,
+    clock_offset=timedelta(0),
+    hears_notifications=True,
+    tasks=["a", "b"],
+    recurring=["b"],
+)
+
+
+def write(store: Store, presence: Presence) -> None:
+    run_together(store.connection, NAMES, write_presence(presence))
+
+
+def seen(store: Store) -> list[str]:
+    return [each.presence.worker for each in overview(store.connection, NAMES).workers]
+
+
+def not_seen_for(store: Store, worker: str, age: str) -> None:
+    store.connection.execute(
+        "update scheduled_tasks_workers set seen_at = now() - %s::interval where worker = %s",
+        (age, worker),
+    )
+
+
+def test_what_a_worker_says_is_what_others_see(store: Store) -> None:
+    write(store, W)
+    write(store, W._replace(state="draining", busy=3))
+    [found] = overview(store.connection, NAMES).workers
+    assert found.presence == W._replace(state="draining", busy=3)
+    assert found.is_alive
+
+
+def test_a_worker_is_alive_until_three_of_its_signs_are_missing(store: Store) -> None:
+    write(store, W)
+    not_seen_for(store, "w", "89 s")
+    assert overview(store.connection, NAMES).alive
+    not_seen_for(store, "w", "91 s")
+    assert not overview(store.connection, NAMES).alive
+
+
+def test_whoever_leaves_does_not_take_its_successor_along(store: Store) -> None:
+    """Under one name, after a restart: without host and pid in the fence of remove_worker.sql it does."""
+    write(store, W._replace(pid=8))
+    run_together(store.connection, NAMES, remove_presence("w", "here", 7))
+    assert seen(store) == ["w"]
+    run_together(store.connection, NAMES, remove_presence("w", "here", 8))
+    assert seen(store) == []
+
+
+def test_others_are_forgotten_after_a_day_but_for_those_that_somebody_has_locked(
+    store: Store,
+) -> None:
+    """Without `skip locked` in write_worker.sql the worker fails to say that it is here itself."""
+    for name in ("fresh", "old", "locked"):
+        write(store, W._replace(worker=name))
+    not_seen_for(store, "fresh", "23 hours")
+    not_seen_for(store, "old", "25 hours")
+    not_seen_for(store, "locked", "25 hours")
+    with psycopg.connect(store.conninfo) as locking:
+        locking.execute("select from scheduled_tasks_workers where worker = 'locked' for update")
+        write(store, W)
+    assert seen(store) == ["fresh", "locked", "w"]
+
+
+def test_one_that_was_away_for_a_day_comes_back_as_itself(store: Store) -> None:
+    write(store, W)
+    not_seen_for(store, "w", "2 days")
+    write(store, W)
+    assert overview(store.connection, NAMES).alive
+
+
+def test_infinite_times_of_other_programs_are_shown(store: Store) -> None:
+    write(store, W)
+    insert: Any = (
+        "insert into scheduled_tasks (task_name, task_instance, execution_time, consecutive_failures, last_failure)"
+        " values ('a', '1', '-infinity', 1, '-infinity'), ('b', 'default', 'infinity', 1, 'infinity')"
+    )
+    store.connection.execute(insert)
+    found = overview(store.connection, NAMES)
+    assert found.queue.due == 1
+    assert found.due[0].is_known
+    assert {each.task for each in found.failing} == {"a", "b"}
+    [recurring] = found.recurring
+    assert recurring.execution_time is not None
+    assert recurring.execution_time.year == 9999
