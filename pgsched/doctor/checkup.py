@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgsched.store.statement import Names
 
 Check: TypeAlias = "Callable[..., Iterable[Finding]]"
-"""Its name is its function's, what it looks at its docstring, and its parameters are called as the facts that it needs."""
+"""Named as its function; its docstring says what is so when all is well; its parameters are the facts it needs."""
 
 CHECKS: tuple[Check, ...] = (
     server.server,
@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     server.pooler,
     tables.schema,
     tables.indexes,
+    tables.locks,
     tables.transactions,
     tables.bloat,
     tables.autovacuum,
@@ -132,6 +133,7 @@ def _gather(
         "storage": examining.storage(names),
         "wraparound": examining.wraparound(),
         "pins": examining.pins(tables.PINNED_FOR, tables.PINNED_TRANSACTIONS),
+        "locks": examining.locks(names, tables.LOCKED_FOR),
         "workers": examining.workers(),
         "queue": examining.queue(),
         "recurring": examining.recurring([*(configured.tasks or ())]),

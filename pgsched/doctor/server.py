@@ -157,17 +157,17 @@ def connections(
             title=f"{counted(wanted, 'connection')} are needed of the {limit:,} that {where} allows",
             explanation=f"{used:,} are open; the workers need {needed:,} (one a poller and up to three a worker). "
             "Who gets none waits, and so do its executions. Fewer pollers, or a pooler, need fewer.",
-            fix=_more_connections(where, limit),
+            fix=_more_connections(where, 2 * wanted),
             facts={"used": used, "limit": limit, "needed_by_workers": needed},
         )
 
 
-def _more_connections(where: str, limit: int) -> Fix:
+def _more_connections(where: str, enough: int) -> Fix:
     if where == "the server":
         return Fix.sql(
-            f"alter system set max_connections = {2 * limit}   -- and restart the server"
+            f"alter system set max_connections = {enough}   -- and restart the server"
         )
-    return Fix.sql(f"alter {where} connection limit {2 * limit}")
+    return Fix.sql(f"alter {where} connection limit {enough}")
 
 
 def pooler(pooling: Pooling, configured: Configured) -> Iterator[Finding]:

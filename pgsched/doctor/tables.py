@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pgsched.doctor.known import Needs, Schema
-    from pgsched.store.examining import Index, Pin, Server, Storage, Table, Wraparound
+    from pgsched.store.examining import Index, Lock, Pin, Server, Storage, Table, Wraparound
 
 PINNED_FOR = timedelta(minutes=5)
 """Sooner it is somebody's report; from then on dead rows gather by the hundred thousand under load."""
+
+LOCKED_FOR = timedelta(seconds=10)
+"""A migration has such a lock for milliseconds, and tries for two seconds to get it."""
 
 PINNED_FOR_LONG = timedelta(hours=1)
 
@@ -94,6 +97,20 @@ def _unusable(index: Index, how: str, fix: Fix) -> Finding:
     )
 
 
+def locks(locks: list[Lock]) -> Iterator[Finding]:
+    """Nobody has locked the tables so that others can't write them."""
+    for lock in locks:
+        since = "" if lock.locked_for is None else f", for {rough(lock.locked_for)}"
+        who = ", ".join(filter(None, (f"pid {lock.pid}", f"user {lock.user}", lock.application)))
+        yield Finding(
+            severity=Severity.CRITICAL,
+            title=f"Table {lock.table} is locked{since} ({who})",
+            explanation="Nothing can be picked, completed or scheduled until that transaction ends.",
+            fix=Fix.sql(f"select pg_terminate_backend({lock.pid})"),
+            facts={"pid": lock.pid, "user": lock.user, "application": lock.application},
+        )
+
+
 def transactions(pins: list[Pin], server: Server) -> Iterator[Finding]:
     """Nothing old keeps dead row versions from being swept: transactions, prepared ones, slots, standbys."""
     for pin in pins:
@@ -146,7 +163,7 @@ def _pin_fix(pin: Pin) -> Fix:
             return Fix.sql(
                 "-- on the standby:\n"
                 "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where backend_xmin is not null and xact_start < now() - interval '5 minutes'"
+                " where backend_xmin is not null and pid <> pg_backend_pid() order by xact_start limit 1"
             )
 
 

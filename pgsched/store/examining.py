@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LIMITS = {"statement_timeout": "3s", "lock_timeout": "1s"}
+LIMITS = {"statement_timeout": "3s", "lock_timeout": "500ms"}
 """Asked in the middle of an incident: not to add to it."""
 
 SETTINGS = (
@@ -105,6 +105,16 @@ class Pin(NamedTuple):
     state: str
     open_for: timedelta | None
     transactions: int | None
+
+
+class Lock(NamedTuple):
+    """Who keeps everybody from writing a table of ours; None where it may not be seen for how long."""
+
+    pid: int
+    user: str
+    application: str
+    table: str
+    locked_for: timedelta | None
 
 
 class Connections(NamedTuple):
@@ -249,6 +259,13 @@ def pins(open_for: timedelta, transactions: int) -> Operation[list[Pin]]:
     """What has pinned row versions for so long; where that has no time, since so many transactions."""
     rows = yield Query("examine_pins", {"open_for": open_for, "transactions": transactions})
     return [Pin(row[0], row[1], row[2] or "", row[3] or "", row[4] or "", *row[5:]) for row in rows]
+
+
+def locks(names: Names, locked_for: timedelta) -> Operation[list[Lock]]:
+    """Locks that keep out whoever writes, held for so long."""
+    tables = [names.quoted(key) for key in TABLES]
+    rows = yield Query("examine_locks", {"tables": tables, "locked_for": locked_for})
+    return [Lock(pid, user or "", app or "", *rest) for pid, user, app, *rest in rows]
 
 
 def connections() -> Operation[Connections]:
