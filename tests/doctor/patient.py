@@ -6,14 +6,13 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pgsched.doctor.checkup import check_up
-from pgsched.doctor.finding import Finding, Severity
 from pgsched.doctor.known import Configured
 from pgsched.store.connecting import connection
 from pgsched.store.statement import Names
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pgsched.doctor.checkup import Report
+    from pgsched.doctor.finding import Finding, Severity
 
 NAMES = Names('My "Jobs"', "own schema")
 TABLE = NAMES.quoted("table")
@@ -36,10 +36,9 @@ class Patient:
     def __init__(self, conninfo: str) -> None:
         self.conninfo = conninfo
 
-    def sql(self, *statements: str, user: str | None = None) -> list[tuple[Any, ...]]:
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
         """One after the other in one session, each committed by itself; answers the rows of the last."""
-        target = self.conninfo if user is None else make_conninfo(self.conninfo, user=user)
-        with psycopg.connect(target, autocommit=True) as session:
+        with psycopg.connect(self.conninfo, autocommit=True) as session:
             rows: list[tuple[Any, ...]] = []
             for statement in statements:
                 cursor = session.execute(statement.encode())
@@ -60,11 +59,11 @@ class Patient:
         *,
         user: str | None = None,
         conninfo: str | None = None,
-        names: Names = NAMES,
+        clock_offset: timedelta = timedelta(0),
     ) -> Report:
         target = conninfo or self.conninfo
         with connection(target if user is None else make_conninfo(target, user=user)) as opened:
-            return check_up(opened, names, configured, lambda: datetime.now(UTC))
+            return check_up(opened, NAMES, configured, lambda: datetime.now(UTC) + clock_offset)
 
     def found(self, *known: Any, **how: Any) -> list[tuple[str, Severity]]:
         """What is found, the worst first."""

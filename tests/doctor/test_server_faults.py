@@ -79,7 +79,7 @@ def test_commits_that_a_crash_loses(patient: Patient) -> None:
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes"])
 def test_a_crash_may_corrupt(patient: Patient, name: str) -> None:
     patient.sql(f"alter system set {name} = off", "select pg_reload_conf()")
-    wait_until(lambda: patient.found(), describe="the reload")
+    wait_until(patient.found, describe="the reload")
     finding = patient.finding("durability")
     assert finding.severity is CRITICAL
     patient.mend(finding)

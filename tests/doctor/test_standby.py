@@ -56,7 +56,7 @@ def test_what_a_standby_and_its_slot_keep(
         reading.execute("set transaction isolation level repeatable read")
         reading.execute(f"select from {TABLE}".encode())
         wait_until(
-            lambda: primary.sql("select from pg_stat_replication where backend_xmin is not null"),
+            lambda: primary.sql("select 1 from pg_stat_replication where backend_xmin is not null"),
             describe="the standby's word",
         )
         primary.sql(BURN)
@@ -69,7 +69,7 @@ def test_what_a_standby_and_its_slot_keep(
     primary.sql("select pg_create_physical_replication_slot('of_the_standby')")
     set_on(standby, primary_slot_name="of_the_standby")
     wait_until(
-        lambda: primary.sql("select from pg_replication_slots where xmin is not null"),
+        lambda: primary.sql("select 1 from pg_replication_slots where xmin is not null"),
         describe="the slot to be used",
     )
     standby.kill()

@@ -153,7 +153,7 @@ def test_dead_rows_that_nobody_sweeps_and_indexes_that_stay_large(patient: Patie
         f"delete from {TABLE}",
     )
     patient.sql(f"alter table {TABLE} reset (autovacuum_enabled)")
-    wait_until(lambda: patient.found(), describe="the statistics")
+    wait_until(patient.found, describe="the statistics")
     finding = patient.finding("bloat")
     assert finding.severity is WARNING
     assert finding.title == "160,000 dead rows beside 0 live ones"
@@ -169,7 +169,7 @@ def test_autovacuum_is_off_for_the_table(patient: Patient) -> None:
 
 def test_autovacuum_is_off_everywhere(patient: Patient) -> None:
     patient.sql("alter system set autovacuum = off", "select pg_reload_conf()")
-    wait_until(lambda: patient.found(), describe="the reload")
+    wait_until(patient.found, describe="the reload")
     patient.mend(patient.finding("autovacuum"))
     wait_until(lambda: not patient.found(), describe="the reload")
 
