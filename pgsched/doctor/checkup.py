@@ -49,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     workers.notification_queue,
     executions.task_modules,
     executions.unknown_tasks,
+    executions.late_tasks,
     executions.recurring_tasks,
     executions.stuck_executions,
     executions.failed_executions,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, literal, rough
 from pgsched.doctor.workers import living
+from pgsched.domain.execution import RECURRING_INSTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 UNKNOWN_FOR_S = 120.0
 """During a deploy new tasks wait for the workers that know them."""
 
-OVERDUE_FOR_S = 300.0
+LATE_S = 300.0
 
 RECOVERED_WITHIN = timedelta(minutes=2)
 """Sweeps are at most 30 s apart, and wait a while after an outage."""
@@ -35,10 +37,9 @@ YEARS = 2
 
 def unknown_tasks(queue: list[Waiting], workers: list[SeenWorker]) -> Iterator[Finding]:
     """Every task that has something due is known to a worker that is alive."""
-    alive = living(workers)
-    if not alive:
+    if not living(workers):
         return  # told by the check of the workers
-    known = {task for worker in alive for task in worker.tasks}
+    known = _known(workers)
     lost = {each.task: each.due_s for each in queue if each.due_s > UNKNOWN_FOR_S}
     for task, due_s in lost.items():
         if task not in known:
@@ -52,26 +53,42 @@ def unknown_tasks(queue: list[Waiting], workers: list[SeenWorker]) -> Iterator[F
             )
 
 
+def late_tasks(
+    queue: list[Waiting],
+    recurring: list[Recurrence],
+    workers: list[SeenWorker],
+    configured: Configured,
+) -> Iterator[Finding]:
+    """What is due and known to a worker, recurring tasks above all, starts within minutes."""
+    known = _known(workers)
+    waiting = {each.task: each.due_s for each in queue}
+    recurrent = {each.task: each.due_s for each in recurring if not each.is_picked}
+    late = {
+        task: due_s
+        for task, due_s in (*waiting.items(), *recurrent.items())
+        if task in known and due_s > LATE_S
+    }
+    if late:
+        longest = max(late, key=lambda task: late[task])
+        yield Finding(
+            severity=Severity.WARNING,
+            title=f"Task {longest!r:.80} has been due for {_rough(late[longest])}",
+            explanation=f"Late: {listed(late)}. Workers that know them are alive, but busy with what is more urgent, "
+            "too few, or stuck; or somebody has locked the rows.",
+            fix=Fix.shell(configured.command("list --state running")),
+            facts={"due_s": late},
+        )
+
+
 def recurring_tasks(
     recurring: list[Recurrence],
     workers: list[SeenWorker],
     configured: Configured,
     machine: Machine,
 ) -> Iterator[Finding]:
-    """Recurring tasks have their row, run on time, and their schedules tell a next time."""
-    known = {task for worker in living(workers) for task in worker.tasks}
-    for each in recurring:
-        if each.task in known and not each.is_picked and each.due_s > OVERDUE_FOR_S:
-            yield Finding(
-                severity=Severity.WARNING,
-                title=f"Recurring task {each.task!r:.80} has been due for {_rough(each.due_s)}",
-                explanation="Workers that know it are alive, but busy with what is more urgent, or stuck.",
-                fix=Fix.shell("pgsched list --state running"),
-                facts={"task": each.task, "due_s": each.due_s},
-            )
-    declared = configured.tasks or {}
+    """Recurring tasks that the configuration knows have their row, and their schedules tell a next time."""
     there = {each.task for each in recurring}
-    for name, task in declared.items():
+    for name, task in (configured.tasks or {}).items():
         if task.schedule is None:
             continue
         try:
@@ -83,12 +100,12 @@ def recurring_tasks(
                 explanation=f"{type(error).__name__}: {error!s:.200}. A worker that is to start does not.",
                 facts={"task": name},
             )
-        if name in known and name not in there:
+        if name in _known(workers) and name not in there:
             yield Finding(
                 severity=Severity.WARNING,
                 title=f"Recurring task {name!r} is not scheduled",
                 explanation="Its row was deleted while workers ran; the next one to start would make it anew.",
-                fix=Fix.shell(f"pgsched schedule {_shell(name)} default"),
+                fix=Fix.shell(configured.command(f"schedule {quote(name)} {RECURRING_INSTANCE}")),
                 facts={"task": name},
             )
 
@@ -104,7 +121,7 @@ def stuck_executions(
     alive = {worker.worker for worker in living(workers)}
     for holder in held:
         newest_s = holder.newest_heartbeat_s
-        is_ours_to_judge = configured.has_file or _worker_of(holder) not in alive
+        is_ours_to_judge = configured.is_given or _worker_of(holder) not in alive
         if newest_s is not None and newest_s > limit_s and is_ours_to_judge:
             older = f"last_heartbeat < now() - interval '{limit_s:.0f} s'"
             yield _stuck(holder, tables, f"has not beaten for {_rough(newest_s)}", older)
@@ -136,7 +153,7 @@ def _worker_of(holder: Holder) -> str:
     return (holder.poller or "").rpartition("/")[0]
 
 
-def failed_executions(failed: FailedExecutions) -> Iterator[Finding]:
+def failed_executions(failed: FailedExecutions, configured: Configured) -> Iterator[Finding]:
     """No failed execution waits for somebody to decide."""
     if not failed.number:
         return
@@ -145,7 +162,7 @@ def failed_executions(failed: FailedExecutions) -> Iterator[Finding]:
         severity=Severity.NOTE,
         title=f"{more}{counted(min(failed.number, 100_000), 'failed execution')}",
         explanation=f"Of {listed(failed.tasks or [])}. They wait for `pgsched retry` or `pgsched discard`.",
-        fix=Fix.shell("pgsched list --state failed"),
+        fix=Fix.shell(configured.command("list --state failed")),
         facts=failed._asdict(),
     )
 
@@ -157,7 +174,7 @@ def task_modules(configured: Configured) -> Iterator[Finding]:
             severity=Severity.CRITICAL,
             title="The task modules can't be used",
             explanation=f"{configured.problem}. A worker with this configuration does not start.",
-            fix=Fix.shell("pgsched config check"),
+            fix=Fix.shell(configured.command("config check")),
         )
 
 
@@ -182,7 +199,5 @@ def _rough(length_s: float) -> str:
     return rough(timedelta(seconds=min(length_s, 3e9)))
 
 
-def _shell(name: str) -> str:
-    from shlex import quote
-
-    return quote(name)
+def _known(workers: list[SeenWorker]) -> set[str]:
+    return {task for worker in living(workers) for task in worker.tasks}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import TZPATH
 
@@ -21,15 +22,20 @@ HEARTBEAT_TIMEOUT = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """What a configuration file says; without one the defaults, and no tasks."""
+    """What a configuration says; where a DSN is all there is, the defaults."""
 
-    has_file: bool = False
+    is_given: bool = False
+    file: str | None = None
     is_pooled: bool = False
     heartbeat_timeout: timedelta = HEARTBEAT_TIMEOUT
     tasks: Mapping[str, AnyTask] | None = None
     """Those that the task modules declare; None where none are named, or they can't be used."""
     problem: str | None = None
     """Why the task modules can't be used."""
+
+    def command(self, name: str) -> str:
+        """A command of ours as it is to be typed here."""
+        return f"pgsched {name}" + (f" --config {quote(self.file)}" if self.file else "")
 
 
 class Needs(NamedTuple):

@@ -77,7 +77,7 @@ def privileges(
                 fix=Fix.sql(f"alter table {table.name} disable row level security"),
                 facts={"table": table.name, "role": server.role},
             )
-    if server.is_superuser and configured.has_file:
+    if server.is_superuser and configured.is_given:
         yield Finding(
             severity=Severity.NOTE,
             title=f"The configured role {server.role} is a superuser",
@@ -170,7 +170,7 @@ def _more_connections(where: str, enough: int) -> Fix:
 
 def pooler(pooling: Pooling, configured: Configured) -> Iterator[Finding]:
     """What the configuration says of a pooler is so."""
-    if not configured.has_file:
+    if not configured.is_given:
         return
     if pooling.loses_session and not configured.is_pooled:
         yield Finding(

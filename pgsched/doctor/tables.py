@@ -10,7 +10,7 @@ from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, lite
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pgsched.doctor.known import Needs, Schema
+    from pgsched.doctor.known import Configured, Needs, Schema
     from pgsched.store.examining import Index, Lock, Pin, Server, Storage, Table, Wraparound
 
 PINNED_FOR = timedelta(minutes=5)
@@ -28,7 +28,11 @@ DEAD_ROWS = 100_000
 SWEPT_WITHIN = timedelta(minutes=10)
 """Under full load as many die between two vacuums as between two minutes: only what nobody sweeps is told."""
 
-INDEX_BYTES = 64 << 20
+UNSWEPT = (
+    "Every execution leaves dead rows behind: without a sweep all gets slower, until it stops."
+)
+
+INDEX_BYTES = 32 << 20
 INDEX_BYTES_A_ROW = 2_000
 """Five times what an index entry of each index takes with names of usual length."""
 
@@ -37,7 +41,7 @@ TOO_OLD = 1_600_000_000
 """From here on Postgres itself sees an emergency (vacuum_failsafe_age); at 2.1 thousand million it stops."""
 
 
-def schema(schema: Schema) -> Iterator[Finding]:
+def schema(schema: Schema, configured: Configured) -> Iterator[Finding]:
     """The schema is at the version that this release works with."""
     if schema.problem is not None:
         yield Finding(
@@ -51,7 +55,7 @@ def schema(schema: Schema) -> Iterator[Finding]:
             severity=Severity.CRITICAL,
             title=f"{counted(len(schema.pending), 'migration')} pending",
             explanation="Workers of this release do not start on this schema.",
-            fix=Fix.shell("pgsched migrate"),
+            fix=Fix.shell(configured.command("migrate")),
             facts={"pending": schema.pending},
         )
 
@@ -202,13 +206,14 @@ def autovacuum(
     needs: Needs,
 ) -> Iterator[Finding]:
     """Autovacuum is on, and as quick for the table as the migrations made it."""
-    if settings["autovacuum"] == "off":
-        yield Finding(
-            severity=Severity.CRITICAL,
-            title="Autovacuum is off on the whole server",
-            explanation="Every execution leaves dead rows behind: without a sweep all gets slower, until it stops.",
-            fix=Fix.sql("alter system set autovacuum = on", "select pg_reload_conf()"),
-        )
+    for name in ("autovacuum", "track_counts"):
+        if settings[name] == "off":
+            yield Finding(
+                severity=Severity.CRITICAL,
+                title=f"{name} is off on the whole server",
+                explanation=UNSWEPT,
+                fix=Fix.sql(f"alter system set {name} = on", "select pg_reload_conf()"),
+            )
     if storage is None:
         return
     table = tables["table"].name
@@ -217,7 +222,7 @@ def autovacuum(
         yield Finding(
             severity=Severity.CRITICAL,
             title=f"Autovacuum is off for {table}",
-            explanation="Every execution leaves dead rows behind: without a sweep all gets slower, until it stops.",
+            explanation=UNSWEPT,
             fix=Fix.sql(f"alter table {table} reset (autovacuum_enabled)"),
         )
     missing = {name: value for name, value in needs.options.items() if name not in options}

@@ -39,7 +39,11 @@ def living(workers: list[SeenWorker]) -> list[SeenWorker]:
 
 
 def workers(
-    workers: list[SeenWorker], queue: list[Waiting], held: list[Holder], tables: Mapping[str, Table]
+    workers: list[SeenWorker],
+    queue: list[Waiting],
+    held: list[Holder],
+    tables: Mapping[str, Table],
+    configured: Configured,
 ) -> Iterator[Finding]:
     """Workers are alive, and none has vanished without a word."""
     alive = living(workers)
@@ -65,7 +69,7 @@ def workers(
             severity=Severity.CRITICAL,
             title=f"Executions have been due for {rough(oldest)}, and no worker is alive",
             explanation=f"Of {listed([waiting.task for waiting in late])}. Nobody runs them.",
-            fix=Fix.shell("pgsched worker --config pgsched.yaml"),
+            fix=Fix.shell(configured.command("worker")),
             facts={"tasks": [waiting.task for waiting in late]},
         )
 
@@ -122,7 +126,7 @@ def wake_ups(
     deaf = [worker for worker in settled if not worker.hears_notifications]
     if not deaf or pooling.loses_session or configured.is_pooled:
         return
-    is_all = len(deaf) == len(settled) and not configured.has_file
+    is_all = len(deaf) == len(settled) and not configured.is_given
     yield Finding(
         severity=Severity.NOTE if is_all else Severity.WARNING,
         title=f"{counted(len(deaf), 'worker')} of {len(settled)} can't hear notifications",

@@ -31,6 +31,7 @@ SETTINGS = (
     "full_page_writes",
     "idle_in_transaction_session_timeout",
     "synchronous_commit",
+    "track_counts",
     "transaction_timeout",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 SETTINGS = {"max_prepared_transactions": "5", "max_connections": "50"}
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where fsync takes no time."""
+
 SINCE_17 = {"max_notify_queue_pages": "64"}
 
 
@@ -27,7 +31,9 @@ def real_server() -> Generator[str]:
     """With fsync on, unlike that of the other tests."""
     settings = {**SETTINGS, **(SINCE_17 if int(find_binaries().major) >= 17 else {})}
     with (
-        tempfile.TemporaryDirectory(prefix="pgsched-test-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(
+            prefix="pgsched-test-", dir=MEMORY, ignore_cleanup_errors=True
+        ) as folder,
         embedded_server(f"embedded:{folder}/postgres", settings=settings) as conninfo,
     ):
         yield conninfo

@@ -56,7 +56,7 @@ def test_row_security_hides_rows(patient: Patient, role: str) -> None:
 
 
 def test_a_worker_that_is_to_be_superuser(patient: Patient) -> None:
-    assert patient.found(Configured(has_file=True)) == [("privileges", NOTE)]
+    assert patient.found(Configured(is_given=True)) == [("privileges", NOTE)]
 
 
 def test_no_writes_are_taken(patient: Patient, role: str) -> None:
@@ -128,8 +128,8 @@ def test_a_pooler_that_nobody_told_of(real_server: str, patient: Patient, role: 
     with pgbouncer(real_server, "transaction") as pooler:
         through = pooler.conninfo(patient.conninfo)
         assert patient.found(conninfo=through) == [], "nothing is known of the workers' way"
-        told = Configured(has_file=True, is_pooled=True)
-        untold = Configured(has_file=True)
+        told = Configured(is_given=True, is_pooled=True)
+        untold = Configured(is_given=True)
         assert ("pooler", CRITICAL) in patient.found(untold, conninfo=through)
         assert patient.found(told, conninfo=through) == [("privileges", NOTE)]
         assert patient.found(told, user=role) == [("pooler", WARNING)]

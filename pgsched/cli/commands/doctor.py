@@ -57,7 +57,8 @@ def _configured(settings: "Settings") -> "Configured":
         except ConfigError as error:
             problem = str(error)
     return Configured(
-        has_file=settings.file is not None,
+        is_given=settings.file is not None or bool(settings.tasks.modules),
+        file=str(settings.file) if settings.file else None,
         is_pooled=settings.database.pooler is not None,
         heartbeat_timeout=settings.worker.heartbeat_timeout,
         tasks=tasks,

@@ -1,7 +1,7 @@
 -- Promise: how many connections there are, how many of them are workers' here (by their names), and how many there may be: on
 -- the server for those who are no superusers, for this role, in this database (null: no limit).
 with session as (
-  select * from pg_stat_activity where datid is not null and usesysid is not null
+  select * from pg_stat_activity where datid is not null and usesysid is not null and leader_pid is null
 )
 select (select count(*) from session), (
     select count(*) from session where datname = current_database() and application_name like 'pgsched %%/%%'
