@@ -43,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     tables.autovacuum,
     tables.wraparound,
     workers.workers,
+    workers.progress,
     workers.versions,
     workers.clocks,
     workers.wake_ups,

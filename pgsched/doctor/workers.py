@@ -19,6 +19,9 @@ RECENTLY = timedelta(hours=1)
 DEPLOYED_WITHIN = timedelta(minutes=15)
 STARTED_WITHIN = timedelta(minutes=1)
 
+STILL_FOR = timedelta(seconds=30)
+"""A poller makes a turn every few seconds, whatever there is to do."""
+
 LARGEST_OFFSET = timedelta(seconds=2)
 
 UNATTENDED_S = 60.0
@@ -71,6 +74,27 @@ def workers(
             explanation=f"Of {listed([waiting.task for waiting in late])}. Nobody runs them.",
             fix=Fix.shell(configured.command("worker")),
             facts={"tasks": [waiting.task for waiting in late]},
+        )
+
+
+def progress(workers: list[SeenWorker], configured: Configured) -> Iterator[Finding]:
+    """Every worker has pollers, and each of them makes its turns."""
+    for worker in living(workers):
+        still = worker.stands_still_for or timedelta(0)
+        has_none = not worker.pollers and worker.started_ago > STARTED_WITHIN
+        if not has_none and still < STILL_FOR:
+            continue
+        yield Finding(
+            severity=Severity.CRITICAL if has_none else Severity.WARNING,
+            title=f"Worker {worker.worker!r} has no poller"
+            if has_none
+            else f"A poller of worker {worker.worker!r} has stood still for {rough(still)}",
+            explanation="Its log says why: poller.died or poller.stalled."
+            if has_none
+            else "Something in it keeps the interpreter to itself, or its process is stopped. It is replaced after "
+            "worker.stall_timeout; what holds it up is among what runs there.",
+            fix=Fix.shell(configured.command("list --state running")),
+            facts=_facts(worker),
         )
 
 

@@ -151,6 +151,7 @@ class SeenWorker(NamedTuple):
     seen_every: timedelta
     started_ago: timedelta
     clock_offset: timedelta
+    stands_still_for: timedelta | None
     hears_notifications: bool
     tasks: list[str]
 

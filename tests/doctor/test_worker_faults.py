@@ -59,6 +59,21 @@ def test_other_programs_that_work_here_count_as_alive(patient: Patient) -> None:
     assert patient.found() == []
 
 
+def test_a_poller_stands_still(patient: Patient) -> None:
+    patient.worker("well", progressed_at=ago(seconds=3))
+    patient.worker("still", progressed_at=ago(seconds=50))
+    finding = patient.finding("progress")
+    assert finding.severity is WARNING
+    assert finding.title.startswith("A poller of worker 'still' has stood still for 50s")
+
+
+def test_a_worker_has_no_poller(patient: Patient) -> None:
+    patient.worker("starting", pollers=0, started_at=ago(seconds=3))
+    patient.worker("empty", pollers=0)
+    finding = patient.finding("progress")
+    assert (finding.severity, finding.facts["worker"]) == (CRITICAL, "empty")
+
+
 @pytest.mark.parametrize(("minutes", "severity"), [(1, NOTE), (60, WARNING)])
 def test_two_versions_work_together(patient: Patient, minutes: int, severity: Severity) -> None:
     patient.worker("old")

@@ -1,5 +1,5 @@
 -- Promise: every worker that has written its row, as it was when it last did.
 select worker, host, pid, version, state, pollers, now() - seen_at, seen_every, now() - started_at, clock_offset,
-  hears_notifications, tasks
+  seen_at - progressed_at, hears_notifications, tasks
 from {workers_table}
 order by worker
