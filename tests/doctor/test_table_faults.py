@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pgsched.doctor import tables
 from pgsched.doctor.finding import Severity
-from tests.doctor.patient import NAMES, TABLE
+from tests.doctor.patient import NAMES, TABLE, Patient
 from tests.waiting import wait_until
-
-if TYPE_CHECKING:
-    from tests.doctor.patient import Patient
 
 CRITICAL, WARNING, NOTE = Severity.CRITICAL, Severity.WARNING, Severity.NOTE
 
@@ -37,8 +33,9 @@ def test_a_healthy_database_gives_nothing(patient: Patient) -> None:
 
 
 def test_pending_migrations(patient: Patient) -> None:
+    """What they would make is not told to be missing."""
     history = NAMES.quoted("migrations_table")
-    patient.sql(f"delete from {history} where version = 8")
+    patient.sql(f"delete from {history} where version = 5", f"drop index {ORDER_QUOTED}")
     assert mended(patient, "schema", CRITICAL) == "1 migration pending"
 
 
@@ -120,9 +117,13 @@ def test_an_old_transaction(patient: Patient, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_pins_nothing_is_not_told(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An idle transaction with neither a snapshot nor a transaction id."""
+    """An idle transaction with neither a snapshot nor a transaction id, and one of another database."""
     monkeypatch.setattr(tables, "PINNED_FOR", tables.PINNED_FOR * 0)
-    with patient.open_transaction("select 1"):
+    elsewhere = make_conninfo(patient.conninfo, dbname="postgres")
+    with (
+        patient.open_transaction("select 1"),
+        Patient(elsewhere).open_transaction("select txid_current()"),
+    ):
         assert patient.found() == []
 
 
