@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ from pgsched.domain.duration import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import timedelta
+
+ROUNDED = ((timedelta(days=1), timedelta(hours=1)), (timedelta(hours=1), timedelta(minutes=1)))
+"""From the first on, to the second."""
 
 SHOWN = 5
 """Of a longer list of names."""
@@ -79,7 +82,7 @@ def counted(number: int, what: str) -> str:
 
 
 def rough(length: timedelta) -> str:
-    """A length as people say it: its largest two units, no fractions."""
-    total_s = max(0, round(length.total_seconds()))
-    coarse = next((unit for unit in (3600, 60) if total_s >= 60 * unit), 1)
-    return format_duration(type(length)(seconds=total_s - total_s % coarse))
+    """A length as people say it: its largest unit and the next one."""
+    units = (unit for above, unit in ROUNDED if length >= above)
+    unit = next(units, timedelta(seconds=1))
+    return format_duration(max(length, unit) // unit * unit)

@@ -164,7 +164,9 @@ def connections(
 
 def _more_connections(where: str, enough: int) -> Fix:
     if where == "the server":
-        return Fix.sql(f"alter system set max_connections = {enough}   -- and restart the server")
+        return Fix.sql(
+            f"/* and then restart the server */ alter system set max_connections = {enough}"
+        )
     return Fix.sql(f"alter {where} connection limit {enough}")
 
 

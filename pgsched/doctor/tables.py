@@ -95,7 +95,8 @@ def _unusable(index: Index, how: str, fix: Fix) -> Finding:
     return Finding(
         severity=Severity.CRITICAL,
         title=f"Index {index.name} {how}",
-        explanation="Each pick, heartbeat or look now reads the whole table instead of a few rows.",
+        explanation="Whatever goes by it, such as picks or heartbeats, now reads the whole table "
+        "instead of a few rows.",
         fix=fix,
         facts={"index": index.name},
     )
@@ -165,8 +166,7 @@ def _pin_fix(pin: Pin) -> Fix:
             return Fix.sql(f"select pg_drop_replication_slot({literal(pin.name)})")
         case _:
             return Fix.sql(
-                "-- on the standby:\n"
-                "select pg_terminate_backend(pid) from pg_stat_activity"
+                "/* on the standby */ select pg_terminate_backend(pid) from pg_stat_activity"
                 " where backend_xmin is not null and pid <> pg_backend_pid() order by xact_start limit 1"
             )
 
@@ -231,7 +231,7 @@ def autovacuum(
         yield Finding(
             severity=Severity.WARNING,
             title=f"The table lacks options that migrations gave it: {listed(missing)}",
-            explanation="With the server's defaults a queue is swept too rarely, and in portions that are too large.",
+            explanation="With the server's defaults a queue is swept too rarely, and has no room for heartbeats.",
             fix=Fix.sql(f"alter table {table} set ({wanted})"),
             facts={"missing": missing},
         )

@@ -113,7 +113,7 @@ def versions(workers: list[SeenWorker]) -> Iterator[Finding]:
         explanation="During a rolling deploy that is as it should be."
         if is_deploy
         else f"The last one started {rough(newest.started_ago)} ago: a deploy has not been finished.",
-        fix=Fix.shell(*(f"systemctl restart pgsched   # {name}" for name in others[:5])),
+        fix=Fix.shell(*(f"systemctl restart pgsched   # {name!r}" for name in others[:5])),
         facts={"versions": {worker.worker: worker.version for worker in alive}},
     )
 

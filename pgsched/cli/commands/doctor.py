@@ -91,8 +91,7 @@ def _fix_lines(finding: "Finding") -> list[str]:
     if finding.fix is None:
         return []
     prompt = {"shell": "$ ", "config": "pgsched.yaml: "}.get(finding.fix.language, "")
-    text = "\n".join(f"{prompt}{line}" for line in finding.fix.lines)
-    return text.splitlines()
+    return [f"{prompt}{line}" for line in finding.fix.lines]
 
 
 def _as_document(report: "Report") -> dict[str, Any]:
