@@ -117,11 +117,15 @@ def test_the_database_has_too_few_connections(patient: Patient, role: str) -> No
 
 
 def test_the_server_has_too_few_connections(patient: Patient) -> None:
-    """What mends it takes a restart, and the word of somebody who knows."""
+    """What mends it takes a restart, which is left out here."""
     patient.worker(pollers=60)
     finding = patient.finding("connections")
     assert finding.severity is CRITICAL
     assert finding.title == "64 connections are needed of the 47 that the server allows"
+    patient.mend(finding)
+    assert patient.sql("select setting from pg_file_settings where name = 'max_connections'")[
+        -1
+    ] == ("128",)
 
 
 def test_a_pooler_that_nobody_told_of(real_server: str, patient: Patient, role: str) -> None:
