@@ -38,6 +38,11 @@ ATTEMPTS = 30
 """With the pauses between them some 1 to 2 minutes; then somebody holds a lock that a person should look at."""
 
 
+CONCURRENTLY = {"concurrently": sql.SQL("concurrently")}
+
+INDEX = re.compile(r"create index (?:\{concurrently\} )?if not exists (\{(\w+)_index\}.*)")
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One numbered SQL file."""
@@ -162,6 +167,27 @@ def script(
     return "\n\n".join([*parts, ""])
 
 
+def index_statements(names: Names) -> dict[str, str]:
+    """What builds each index that is needed beside everybody's work, by the index's name."""
+    identifiers = names.identifiers()
+    found = {
+        f"idx_{names.table}_{match[2]}": composed(
+            f"create index concurrently if not exists {match[1]}", identifiers
+        ).as_string(None)
+        for migration in all_migrations()
+        for statement in _statements(migration)
+        if (match := INDEX.match(statement))
+    }
+    return {name: found[name] for name in names.index_names()}
+
+
+def table_options() -> dict[str, str]:
+    """The storage options that migrations give the table."""
+    texts = "\n".join(migration.text for migration in all_migrations())
+    lists = re.findall(r"alter table \{table\} set \(([^)]*)\)", texts)
+    return dict(re.findall(r"(\w+) = (\S+?)(?:,|\s|$)", "\n".join(lists)))
+
+
 def _apply_next(connection: psycopg.Connection[Any], names: Names) -> list[Migration] | None:
     """Everything where the table is new; else what comes before the next online migration, or that one."""
     with connection.transaction():
@@ -205,9 +231,8 @@ def _apply_online(
         if migration not in _pending(connection, names):
             return []
         _drop_half_built(connection, names)
-        for statement in _text(migration, names, is_new=False).as_string(None).split(";\n"):
-            if without_comments(statement).strip():
-                connection.execute(statement.encode())
+        for statement in _statements(migration):
+            connection.execute(composed(statement, {**names.identifiers(), **CONCURRENTLY}))
         connection.execute(_record(migration, names))
         return [migration]
     finally:
@@ -291,8 +316,14 @@ def _version_table(names: Names) -> str:
 
 
 def _text(migration: Migration, names: Names, *, is_new: bool) -> sql.Composed:
-    concurrently = sql.SQL("" if is_new else "concurrently")
-    return composed(migration.text.strip(), {**names.identifiers(), "concurrently": concurrently})
+    concurrently = {"concurrently": sql.SQL("")} if is_new else CONCURRENTLY
+    return composed(migration.text.strip(), {**names.identifiers(), **concurrently})
+
+
+def _statements(migration: Migration) -> list[str]:
+    """One by one, as they run beside everybody's work; the names not put in yet."""
+    parts = without_comments(migration.text).strip().removesuffix(";").split(";\n")
+    return [" ".join(part.split()) for part in parts if part.strip()]
 
 
 def _record(migration: Migration, names: Names) -> sql.Composed:

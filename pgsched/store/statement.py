@@ -38,6 +38,9 @@ FRAGMENTS = (
 )
 """Pieces of SQL that statements share; a later one may hold an earlier one."""
 
+BUILT_INDEXES = ("order", "queue", "held", "retrying")
+"""What online migrations build, by the ends of their names."""
+
 VARIANTS = {
     "recover": (
         "dead",
@@ -116,12 +119,20 @@ class Names:
             "failed_index": sql.Identifier(f"idx_{self.table}_failed"),
         }
 
+    def index_names(self) -> list[str]:
+        """Every index that there must be, beside the keys."""
+        return [f"idx_{self.table}_{suffix}" for suffix in (*BUILT_INDEXES, "failed")]
+
     def built_indexes(self) -> list[str]:
         """Those that online migrations build, as `to_regclass` reads them."""
-        suffixes = ("order", "queue", "held", "retrying")
         return [
-            self._qualified(f"idx_{self.table}_{suffix}").as_string(None) for suffix in suffixes
+            self._qualified(f"idx_{self.table}_{suffix}").as_string(None)
+            for suffix in BUILT_INDEXES
         ]
+
+    def quoted(self, key: str) -> str:
+        """What stands for a placeholder, as text: `table`, `failed_table` and so on."""
+        return self.identifiers()[key].as_string(None)
 
     def escaped(self) -> Names:
         """For statements with parameters, in which psycopg reads a percent sign as the start of a placeholder."""

@@ -1,0 +1,2 @@
+-- Promise: the database's time as it goes on within a transaction.
+select clock_timestamp()
