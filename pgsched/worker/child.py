@@ -12,6 +12,7 @@ from pgsched.worker.runners import Runners
 
 if TYPE_CHECKING:
     from pgsched.worker.board import Board
+    from pgsched.worker.tally import Tally
 
 PAUSES_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Before a first, second, … restart in a row."""
@@ -54,6 +55,7 @@ class Child:
 
     def note_end(self, *, has_died: bool = True) -> None:
         self.pid = None
+        self.board.note_end()
         if monotonic() - self.started_at > HEALTHY_S or not has_died:
             self.deaths = 0
         self.note_failed_start()
@@ -71,6 +73,7 @@ class Slot(Child):
     wake: Pipe = field(default_factory=new_pipe)
     ready: Pipe = field(default_factory=new_pipe)
     runners: Runners = field(default_factory=Runners)
+    tally: Tally | None = None
     identity: str = ""
     is_ready: bool = False
     is_out_of_touch: bool = False

@@ -33,6 +33,15 @@ class Clock:
         """The database's time when the monotonic clock showed `moment`."""
         return self._offset + timedelta(seconds=moment)
 
+    def seconds_since(self, instant: datetime, moment: float) -> float:
+        """How long after `instant` that was, quickly: it is asked of every run."""
+        return (self._offset - instant).total_seconds() + moment
+
+    @property
+    def machine_ahead_s(self) -> float:
+        """How far the machine's own clock is ahead of the database's."""
+        return (datetime.now(UTC) - self.now()).total_seconds()
+
 
 def monotonic() -> float:
     """Seconds that only ever grow, for waiting and for durations."""

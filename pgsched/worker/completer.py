@@ -61,14 +61,14 @@ class Completer:
         *,
         tasks: Mapping[str, AnyTask],
         clock: Clock,
-        let_go: Callable[[Held], None],
+        answered: Callable[[Run, Receipt], None],
         log: Logger,
     ) -> None:
         self._session = session
         self._writer = writer
         self._tasks = tasks
         self._clock = clock
-        self._let_go = let_go
+        self._answered = answered
         self._log = log
         self._is_told = log.is_enabled(logging.INFO)
         self._plain: deque[Run] = deque()
@@ -202,7 +202,7 @@ class Completer:
         """Its completion has been answered: the execution is let go, with one line that tells of it."""
         finished, decided = run
         execution = finished.execution
-        self._let_go(execution)
+        self._answered(run, receipt)
         if (
             not self._is_told
             and receipt is Receipt.CHANGED
@@ -254,8 +254,7 @@ class Completer:
                 self._log.info(Event.EXECUTION_COMPLETED, **facts)
 
     def _lateness_s(self, finished: Finished) -> float:
-        started = self._clock.at(finished.started_at)
-        return (started - finished.execution.execution_time).total_seconds()
+        return self._clock.seconds_since(finished.execution.execution_time, finished.started_at)
 
 
 def _names_of(execution: Held) -> dict[str, str]:

@@ -39,6 +39,7 @@ from pgsched.worker.process import (
     resident_bytes,
     status_word,
 )
+from pgsched.worker.reporting import Reporting
 from pgsched.worker.roster import End, Ended, Member, Orders, Roster
 from pgsched.worker.runner import run_errand
 from pgsched.worker.stalls import Stalls
@@ -84,12 +85,14 @@ class Supervisor:
         self._log = Logger()
         self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
         self._lifeline = new_pipe()
-        self._slots = [Slot(Board(plan.concurrency)) for _ in range(plan.processes)]
+        self._reporting = Reporting(plan)
+        self._slots = self._reporting.slots
         self._wills = Wills()
         self._orders: Pipe | None = None
         self._housekeeper = Child(Board(0))
         self._ended: list[Ended] = []
         self._killed: set[int] = set()
+        self._stalled: set[int] = set()
         self._stalls = Stalls(plan)
         self._stage = Stage.RUNNING
         self._stopping_since = 0.0
@@ -111,12 +114,14 @@ class Supervisor:
         )
         self._warn_of_low_limit()
         while self._stage is Stage.RUNNING or self._has_pollers():
+            self._reporting.note_turn()
             self._start_missing()
             self._wait()
             self._end_what_is_out_of_touch()
             self._kill_late()
             self._kill_stalled()
         self._end_housekeeper()
+        self._reporting.end()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status
 
@@ -136,6 +141,8 @@ class Supervisor:
     def _start_missing(self) -> None:
         if self._housekeeper.is_due:
             self._try_to_start(self._housekeeper, self._start_housekeeper)
+        if self._reporting.reporter.is_due and self._orders is not None:
+            self._try_to_start(self._reporting.reporter, self._start_reporter)
         if self._stage is not Stage.RUNNING or self._orders is None:
             return
         for number, slot in enumerate(self._slots):
@@ -160,6 +167,7 @@ class Supervisor:
             [slot.board for slot in self._slots],
             [slot.wake.writing for slot in self._slots],
             self._wills,
+            self._reporting.housekeeper_tally,
         )
 
         def main() -> int:
@@ -170,6 +178,9 @@ class Supervisor:
         self._housekeeper.clear_board()
         self._housekeeper.note_start(fork(title, main, closing=closing))
 
+    def _start_reporter(self) -> None:
+        self._reporting.start(self._lifeline.reading, self._private_ends)
+
     def _start_poller(self, number: int, slot: Slot) -> None:
         identity = f"{self._plan.worker_id}/{number}-{secrets.token_hex(4)}"
         shared = Shared(
@@ -179,6 +190,7 @@ class Supervisor:
             wake=slot.wake.reading,
             lifeline=self._lifeline.reading,
             ready=slot.ready.writing,
+            tally=slot.tally,
         )
 
         def main() -> int:
@@ -262,7 +274,7 @@ class Supervisor:
             if slot.pid is not None and not slot.is_out_of_touch
         ]
         if self._stage is Stage.RUNNING:
-            children = (self._housekeeper, *self._slots)
+            children = (self._housekeeper, self._reporting.reporter, *self._slots)
             waits += [child.restart_at - monotonic() for child in children if child.pid is None]
         return max(0.0, min(waits))
 
@@ -281,6 +293,10 @@ class Supervisor:
             self._housekeeper.note_end()
             self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=status_word(status))
             return
+        if pid == self._reporting.reporter.pid:
+            self._reporting.reporter.note_end()
+            self._log.error(Event.REPORTER_DIED, pid=pid, status=status_word(status))
+            return
         for slot in self._slots:
             if slot.pid == pid:
                 self._note_poller_end(slot, status)
@@ -291,6 +307,8 @@ class Supervisor:
         pid = slot.pid
         end = End.IN_ORDER if slot.board.last(Moment.LEFT) > -math.inf else End.DIED
         end = End.KILLED if pid in self._killed else end
+        if self._stage is Stage.RUNNING:
+            self._reporting.note_replaced(End.KILLED if pid in self._stalled else end)
         slot.note_end(has_died=end is End.DIED)
         slot.runners.end_all()
         traces = slot.board.traces if end is End.DIED else ()
@@ -331,6 +349,7 @@ class Supervisor:
     def _stop(self, how: signal.Signals) -> None:
         self._stage = Stage.AT_ONCE if how is AT_ONCE else Stage.DRAINING
         self._stopping_since = monotonic()
+        self._reporting.note_stopping()
         notify("STOPPING=1")
         grace_s = KILL_GRACE_S
         if how is DRAIN:
@@ -363,11 +382,15 @@ class Supervisor:
 
     def _kill_stalled(self) -> None:
         """Who stands still is of no use: what a poller ran is suspected, and runs alone the next time."""
-        for child in self._stalls.found(self._housekeeper, self._slots):
+        reporter = self._reporting.reporter
+        for child in self._stalls.found((self._housekeeper, reporter), self._slots):
             assert child.pid is not None
+            self._stalled.add(child.pid)
             facts = {"pid": child.pid, "reason": "stalled"}
             if isinstance(child, Slot):
                 self._log.error(Event.POLLER_KILLED, poller=child.identity, **facts)
+            elif child is reporter:
+                self._log.error(Event.REPORTER_KILLED, **facts)
             else:
                 self._log.error(Event.HOUSEKEEPER_KILLED, **facts)
             os.kill(child.pid, signal.SIGKILL)
