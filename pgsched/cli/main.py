@@ -21,6 +21,7 @@ from pgsched.cli.commands import config
 from pgsched.cli.commands.cancel import cancel
 from pgsched.cli.commands.dev import dev
 from pgsched.cli.commands.discard import discard
+from pgsched.cli.commands.health import health
 from pgsched.cli.commands.list import list_executions
 from pgsched.cli.commands.migrate import migrate
 from pgsched.cli.commands.next import next_times
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "retry": retry,
     "discard": discard,
     "next": next_times,
+    "health": health,
     "dev": dev,
 }
 

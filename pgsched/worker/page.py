@@ -19,7 +19,7 @@ from pgsched.worker.clock import monotonic
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-REQUEST_S = 5.0
+REQUEST_S = 3.0
 LONGEST_HEAD_BYTES = 8192
 MOST_AT_A_TIME = 16
 """Prometheus, a kubelet and a person or two."""

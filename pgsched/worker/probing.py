@@ -6,6 +6,7 @@ On one connection of its own, with short limits. Of what only one worker is to l
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,9 +35,6 @@ SAMPLE_S = 15.0
 LEASE_LENGTH = timedelta(seconds=45)
 """Two samples may be missed before somebody else takes them."""
 
-LOOK_S = 5.0
-"""How often those who don't have the lease look whether it is free."""
-
 
 class Probe(NamedTuple):
     """What the last try found, and when it was (monotonic); a sample while the lease is ours."""
@@ -64,7 +62,7 @@ class Probing:
         )
         self._clock = Clock()
         self._probe = Timer(PROBE_S)
-        self._look = Timer(LOOK_S)
+        self._next_sample = Timer(SAMPLE_S)
         self._ahead_s: float | None = None
         self._sample: Sample | None = None
         self._is_ours_until = -math.inf
@@ -80,15 +78,20 @@ class Probing:
         """Seconds until `turn` has something to do."""
         return self._probe.wait_s
 
-    def turn(self, *, is_draining: bool) -> None:
+    def turn(self) -> None:
         """Whatever is due. Never raises, and takes some seconds at most."""
         if self._probe.wait_s:
             return
         self.last = self._asked()
         self._probe.restart(None if self.last.is_up else PROBE_AGAIN_S)
-        if self.last.is_up and self.last.is_schema_right and not self._look.wait_s:
-            self._look.restart()
-            self._take_part(is_draining=is_draining)
+        if self.last.is_up and self.last.is_schema_right and not self._next_sample.wait_s:
+            self._take_part()
+
+    def end(self) -> None:
+        """Let somebody else sample at once."""
+        if self.sample is not None:
+            with suppress(PgschedError):
+                self._session.run(release_lease(LEASE, self._holder))
 
     def _asked(self) -> Probe:
         asked_at = monotonic()
@@ -116,20 +119,16 @@ class Probing:
             self._ahead_s,
         )
 
-    def _take_part(self, *, is_draining: bool) -> None:
-        """Sample, if it is this worker that is to. Whoever leaves lets the next one begin at once."""
+    def _take_part(self) -> None:
+        """Sample, if it is this worker that is to; who isn't looks again soon whether it has become so."""
         asked_at = monotonic()
         try:
-            if is_draining:
+            if not self._session.run(take_lease(LEASE, self._holder, LEASE_LENGTH)):
                 self._is_ours_until = -math.inf
-                self._session.run(release_lease(LEASE, self._holder))
-            elif not self._session.run(take_lease(LEASE, self._holder, LEASE_LENGTH)):
-                self._is_ours_until = -math.inf
-            else:
-                names = self._session.names
-                found = self._session.run(sample(names, list(self._plan.tasks), self._recurring))
-                self._sample = found
-                self._is_ours_until = asked_at + LEASE_LENGTH.total_seconds()
-                self._look.restart(SAMPLE_S)
+                return
+            tasks = list(self._plan.tasks)
+            self._sample = self._session.run(sample(self._session.names, tasks, self._recurring))
         except PgschedError:
-            pass  # the next probe tells what is wrong
+            return  # the next probe tells what is wrong
+        self._is_ours_until = asked_at + LEASE_LENGTH.total_seconds()
+        self._next_sample.restart()

@@ -19,7 +19,7 @@ from pgsched.worker.clock import monotonic
 from pgsched.worker.page import Page, Server, Site
 from pgsched.worker.probing import Probing
 from pgsched.worker.process import EXIT_OK, Signals
-from pgsched.worker.readiness import is_draining, liveness, readiness
+from pgsched.worker.readiness import liveness, readiness
 from pgsched.worker.wakeup import readable
 
 if TYPE_CHECKING:
@@ -64,12 +64,13 @@ class Reporter:
         self._next_try_at = 0.0
 
     def run(self) -> int:
-        """Run until the supervisor is gone, or kills it."""
+        """Run until the supervisor is gone or has nobody else left."""
         while self._lifeline not in readable([self._lifeline], self._wait_s()):
             if self._server is None and self._next_try_at <= monotonic():
                 self._listen()
-            self._probing.turn(is_draining=is_draining(self._reported.supervisor))
+            self._probing.turn()
             self._reported.board.note(Moment.TURNED, monotonic())
+        self._probing.end()
         return EXIT_OK
 
     def _wait_s(self) -> float:

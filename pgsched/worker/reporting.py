@@ -25,10 +25,16 @@ from pgsched.worker.metrics import (
 from pgsched.worker.process import fork, resident_bytes
 from pgsched.worker.reporter import Reported, Reporter
 from pgsched.worker.roster import End
+from pgsched.worker.wakeup import readable
 
 if TYPE_CHECKING:
     from pgsched.worker.plan import Plan
     from pgsched.worker.tally import Tally
+
+GRACE_S = 2.0
+"""For one statement, by which somebody else may do at once what it did."""
+
+ROUND_S = 0.01
 
 RESTART_REASONS = {End.DIED: DIED, End.KILLED: KILLED, End.IN_ORDER: RECYCLED}
 
@@ -90,7 +96,14 @@ class Reporting:
         self.reporter.note_start(fork(title, main, closing=closing))
 
     def end(self) -> None:
-        """It holds nothing that would have to be written."""
-        if self.reporter.pid is not None:
-            os.kill(self.reporter.pid, signal.SIGKILL)
-            os.waitpid(self.reporter.pid, 0)
+        """All others are gone and the life line is closed: it ends too, or is ended."""
+        pid = self.reporter.pid
+        if pid is None:
+            return
+        deadline = monotonic() + GRACE_S
+        while monotonic() < deadline:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            readable([], ROUND_S)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

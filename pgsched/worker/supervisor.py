@@ -121,6 +121,7 @@ class Supervisor:
             self._kill_late()
             self._kill_stalled()
         self._end_housekeeper()
+        os.close(self._lifeline.writing)
         self._reporting.end()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status

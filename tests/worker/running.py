@@ -61,6 +61,7 @@ class Project:
         self.client = Client(conninfo)
         self._diary = folder / "diary"
         self.release: Path | None = None
+        self.monitoring: dict[str, object] = {}
         (folder / "tasks_of_tests.py").write_text(tasks.read_text())
 
     def worker(self, *, number: int, **options: object) -> Worker:
@@ -69,6 +70,7 @@ class Project:
             "database": {"dsn": self.conninfo, "pooler": self.pooler},
             "tasks": {"modules": ["tasks_of_tests"]},
             "worker": {**self._settings, **options},
+            "monitoring": self.monitoring,
             "logging": {"format": "json", "level": "info"},
         }
         config.write_text(json.dumps(settings))
