@@ -58,7 +58,9 @@ def sample(names: Names, tasks: Sequence[str], recurring: Sequence[str]) -> Oper
     [(unknown,)] = yield Query("sample_unknown", {"tasks": known, "most": MOST})
     oldest_due_age_s = yield from _oldest_due_age_s(known)
     [(dead_rows, transaction_age_s)] = yield Query("sample_server", {"table": _quoted(names)})
-    rows = yield Query("sample_recurring", {"tasks": recurring, "instance": RECURRING_INSTANCE})
+    rows = yield Query(
+        "sample_recurring", {"tasks": list(recurring), "instance": RECURRING_INSTANCE}
+    )
     return Sample(
         executions={
             "due": due,
