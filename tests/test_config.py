@@ -567,3 +567,15 @@ def test_a_long_dsn_is_masked_at_once(text: str) -> None:
 def test_a_secret_is_in_no_representation() -> None:
     settings = load_settings(None, dsn="postgresql://app:s3cret@db/app")
     assert "s3cret" not in f"{settings!r} {settings} {settings_as_shown(settings)}"
+
+
+@pytest.mark.parametrize(
+    "token", ["4711471147", "true", "'two words'", "''", "[s3cret]", "'" + "x" * 257 + "'"]
+)
+def test_a_wrong_token_is_refused_and_not_shown(
+    token: str, config: Callable[[str | bytes], Path]
+) -> None:
+    said = refused(f"monitoring:\n  token: {token}\n", config)
+    assert said.startswith("prod.yaml, line 2: monitoring.token: this ")
+    assert "4711" not in said
+    assert "s3cret" not in said

@@ -107,3 +107,8 @@ class Counting:
                 return INTERRUPTED
             case _:
                 return SUCCEEDED
+
+
+def counting(tally: Tally | None, clock: Clock, *, max_crashes: int) -> Counting | None:
+    """Nobody counts where there is nothing to count in."""
+    return Counting(tally, clock, max_crashes=max_crashes) if tally is not None else None

@@ -21,7 +21,7 @@ from pgsched.store.session import Session
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.completer import LOCK_TIMEOUT, Completer
-from pgsched.worker.counting import Counting
+from pgsched.worker.counting import counting
 from pgsched.worker.executor import CANCEL_GRACE_S, Executor
 from pgsched.worker.frontier import Frontier
 from pgsched.worker.guard import Guard
@@ -130,11 +130,7 @@ class Poller:
         self._frontier = Frontier()
         self._holding = Holding(concurrency=plan.concurrency, batch_size=plan.batch_size)
         self._finished = Bell()
-        self._counting = (
-            Counting(shared.tally, self._clock, max_crashes=plan.max_crashes)
-            if shared.tally is not None
-            else None
-        )
+        self._counting = counting(shared.tally, self._clock, max_crashes=plan.max_crashes)
         self._executor = Executor(
             plan,
             surroundings_of(plan, self._board, self._clock, poller=identity),

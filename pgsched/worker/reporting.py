@@ -6,9 +6,7 @@ Where nothing is to be monitored there is no tally anywhere, and no reporter is 
 from __future__ import annotations
 
 import math
-import os
 import secrets
-import signal
 from typing import TYPE_CHECKING
 
 from pgsched.worker import tally
@@ -23,18 +21,11 @@ from pgsched.worker.metrics import (
     RESIDENT,
 )
 from pgsched.worker.process import fork, resident_bytes
-from pgsched.worker.reporter import Reported, Reporter
 from pgsched.worker.roster import End
-from pgsched.worker.wakeup import readable
 
 if TYPE_CHECKING:
     from pgsched.worker.plan import Plan
     from pgsched.worker.tally import Tally
-
-GRACE_S = 2.0
-"""For one statement, by which somebody else may do at once what it did."""
-
-ROUND_S = 0.01
 
 RESTART_REASONS = {End.DIED: DIED, End.KILLED: KILLED, End.IN_ORDER: RECYCLED}
 
@@ -79,6 +70,14 @@ class Reporting:
 
     def start(self, lifeline: int, closing: tuple[int, ...]) -> None:
         """Fork the reporter."""
+        self.reporter.clear_board()
+        title = f"pgsched: reporter of {self._plan.worker_id}"
+        self.reporter.note_start(fork(title, lambda: self._report(lifeline), closing=closing))
+
+    def _report(self, lifeline: int) -> int:
+        """The reporter's main. It alone loads what it takes to serve HTTP."""
+        from pgsched.worker.reporter import Reported, Reporter
+
         tallies = [self._tally, self.housekeeper_tally, *(slot.tally for slot in self.slots)]
         reported = Reported(
             self.reporter.board,
@@ -87,23 +86,4 @@ class Reporting:
             tallies=[each for each in tallies if each is not None],
             holder=self._holder,
         )
-
-        def main() -> int:
-            return Reporter(self._plan, reported, lifeline).run()
-
-        self.reporter.clear_board()
-        title = f"pgsched: reporter of {self._plan.worker_id}"
-        self.reporter.note_start(fork(title, main, closing=closing))
-
-    def end(self) -> None:
-        """All others are gone and the life line is closed: it ends too, or is ended."""
-        pid = self.reporter.pid
-        if pid is None:
-            return
-        deadline = monotonic() + GRACE_S
-        while monotonic() < deadline:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-            readable([], ROUND_S)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        return Reporter(self._plan, reported, lifeline).run()

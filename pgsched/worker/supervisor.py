@@ -44,7 +44,7 @@ from pgsched.worker.roster import End, Ended, Member, Orders, Roster
 from pgsched.worker.runner import run_errand
 from pgsched.worker.stalls import Stalls
 from pgsched.worker.surroundings import in_touch_for_s
-from pgsched.worker.wakeup import drained, readable, stirred
+from pgsched.worker.wakeup import drained, stirred
 from pgsched.worker.wills import Wills
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ KILL_GRACE_S = 5.0
 """Beyond the shutdown timeout: a poller whose main thread still moves leaves by itself well before."""
 
 HOUSEKEEPER_GRACE_S = 7.0
+REPORTER_GRACE_S = 2.0
 
 REMEMBERED_ENDS = 100
 
@@ -120,9 +121,7 @@ class Supervisor:
             self._end_what_is_out_of_touch()
             self._kill_late()
             self._kill_stalled()
-        self._end_housekeeper()
-        os.close(self._lifeline.writing)
-        self._reporting.end()
+        self._end_others()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status
 
@@ -396,21 +395,13 @@ class Supervisor:
                 self._log.error(Event.HOUSEKEEPER_KILLED, **facts)
             os.kill(child.pid, signal.SIGKILL)
 
-    def _end_housekeeper(self) -> None:
-        """Closing its orders ends it, once it has handed on what the pollers left."""
+    def _end_others(self) -> None:
+        """Closing its orders ends the housekeeper, once it has handed on what the pollers left."""
         if self._orders is not None:
             os.close(self._orders.writing)
-        housekeeper = self._housekeeper.pid
-        if housekeeper is None:
-            return
-        deadline = monotonic() + HOUSEKEEPER_GRACE_S
-        while monotonic() < deadline:
-            readable([self._signals.bell.fileno()], deadline - monotonic())
-            self._signals.received()
-            if os.waitpid(housekeeper, os.WNOHANG)[0]:
-                return
-        os.kill(housekeeper, signal.SIGKILL)
-        os.waitpid(housekeeper, 0)
+        self._housekeeper.wait_end(HOUSEKEEPER_GRACE_S)
+        os.close(self._lifeline.writing)
+        self._reporting.reporter.wait_end(REPORTER_GRACE_S)
 
 
 def run_plan(plan: Plan) -> int:

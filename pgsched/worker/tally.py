@@ -42,7 +42,10 @@ CELL_BYTES = 8
 
 
 class Tally:
-    """Numbers of fixed places. Of a histogram: the sum, then how many fell into each bucket."""
+    """Numbers of fixed places. Of a histogram: the sum, then how many fell into each bucket.
+
+    What has no place here (a task that wasn't known when this was made) is not counted, and nobody's work stops for it.
+    """
 
     def __init__(self, series: Iterable[Series]) -> None:
         self._series = tuple(series)
@@ -54,15 +57,18 @@ class Tally:
         self._cells = memoryview(mmap.mmap(-1, CELL_BYTES * cells)).cast("d")
 
     def add(self, count: float, metric: Metric, *labels: str) -> None:
-        self._cells[self._places[metric.name, labels]] += count
+        if (place := self._places.get((metric.name, labels))) is not None:
+            self._cells[place] += count
 
     def note(self, value: float, metric: Metric, *labels: str) -> None:
         """What a gauge shows from now on."""
-        self._cells[self._places[metric.name, labels]] = value
+        if (place := self._places.get((metric.name, labels))) is not None:
+            self._cells[place] = value
 
     def observe(self, values: list[float], metric: Metric, *labels: str) -> None:
         """More in a histogram: many at once cost a third of what they cost one by one."""
-        place = self._places[metric.name, labels]
+        if (place := self._places.get((metric.name, labels))) is None:
+            return
         self._cells[place] += max(
             0.0, sum(values)
         )  # a clock that is corrected must not make it fall
