@@ -126,9 +126,9 @@ class Probing:
             if not self._session.run(take_lease(LEASE, self._holder, LEASE_LENGTH)):
                 self._is_ours_until = -math.inf
                 return
+            self._next_sample.restart()
             tasks = list(self._plan.tasks)
             self._sample = self._session.run(sample(self._session.names, tasks, self._recurring))
         except PgschedError:
             return  # the next probe tells what is wrong
         self._is_ours_until = asked_at + LEASE_LENGTH.total_seconds()
-        self._next_sample.restart()
