@@ -33,10 +33,6 @@ class Clock:
         """The database's time when the monotonic clock showed `moment`."""
         return self._offset + timedelta(seconds=moment)
 
-    def seconds_since(self, instant: datetime, moment: float) -> float:
-        """How long after `instant` that was, quickly: it is asked of every run."""
-        return (self._offset - instant).total_seconds() + moment
-
     @property
     def machine_ahead_s(self) -> float:
         """How far the machine's own clock is ahead of the database's."""

@@ -254,7 +254,8 @@ class Completer:
                 self._log.info(Event.EXECUTION_COMPLETED, **facts)
 
     def _lateness_s(self, finished: Finished) -> float:
-        return self._clock.seconds_since(finished.execution.execution_time, finished.started_at)
+        started = self._clock.at(finished.started_at)
+        return (started - finished.execution.execution_time).total_seconds()
 
 
 def _names_of(execution: Held) -> dict[str, str]:

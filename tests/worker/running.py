@@ -82,7 +82,8 @@ class Project:
         if not self._diary.exists():
             return []
         entries = []
-        for line in self._diary.read_text().splitlines():
+        whole, _, _ = self._diary.read_text().rpartition("\n")  # the last one may still be written
+        for line in whole.splitlines():
             at, pid, kind, name, token = line.split()
             entries.append(Entry(float(at), int(pid), kind, name, int(token)))
         return [
