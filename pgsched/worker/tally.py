@@ -8,8 +8,9 @@ each is written in one piece.
 
 from __future__ import annotations
 
+import math
 import mmap
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from pgsched.worker.metrics import (
@@ -73,14 +74,12 @@ class Tally:
             0.0, sum(values)
         )  # a clock that is corrected must not make it fall
         values.sort()
-        below = 0
-        for bucket, bound in enumerate(metric.buckets, place + 1):
-            if below == len(values):
-                return
-            up_to = bisect_right(values, bound, below)
-            self._cells[bucket] += up_to - below
-            below = up_to
-        self._cells[place + 1 + len(metric.buckets)] += len(values) - below
+        bounds, counted = (*metric.buckets, math.inf), 0
+        while counted < len(values):
+            bucket = bisect_left(bounds, values[counted])
+            up_to = bisect_right(values, bounds[bucket], counted)
+            self._cells[place + 1 + bucket] += up_to - counted
+            counted = up_to
 
     def __iter__(self) -> Iterator[tuple[Series, list[float]]]:
         """All that is counted, as it is now."""

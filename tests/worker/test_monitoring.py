@@ -38,6 +38,9 @@ def test_what_is_counted_is_what_ran(project: Project, start: Start) -> None:
         "insert into scheduled_tasks (task_name, task_instance)"
         " select 'nobody-knows-it', n::text from generate_series(1, 2) as n"
     )
+    project.sql(
+        "insert into scheduled_tasks (task_name, task_instance, last_success) values ('tick', 'default', now())"
+    )
     project.sql("create table effects (name text)")
     worker = start()
     project.client.schedule_many([("run", f"r-{n}") for n in range(300)])
