@@ -237,3 +237,20 @@ def test_without_a_port_there_is_no_reporter(project: Project, start: Start) -> 
     worker = start(processes=1)
     with open(f"/proc/{worker.pid}/task/{worker.pid}/children") as children:  # noqa: PTH123
         assert len(children.read().split()) == 2
+
+
+def test_what_ends_with_its_process_is_counted_by_who_writes_it(
+    project: Project, start: Start
+) -> None:
+    """Runs that only their poller's end stops, and the one that kills it until it is buried."""
+    worker = start(processes=1, max_crashes=1, shutdown_timeout="200ms")
+    project.client.schedule("endless", "e")
+    found = wait_value(worker, 1, "pgsched_executions_total", task="endless", outcome="failed")
+    assert found("pgsched_poller_restarts_total", reason="recycled") == 1
+    project.sql("delete from scheduled_tasks where task_name = 'endless' and not picked")
+    project.client.schedule("kill-own-process", "k")
+    found = wait_value(
+        worker, 1, "pgsched_executions_total", task="kill-own-process", outcome="given_up"
+    )
+    assert found("pgsched_executions_total", task="kill-own-process") == 1
+    assert found("pgsched_poller_restarts_total", reason="died") == 1
