@@ -60,6 +60,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli,
         "config.md": config,
         "events.md": events,
+        "metrics.md": metrics,
         "schema.md": schema,
     }
     return {name: "\n\n".join([WRITTEN_BY, *write()]) + "\n" for name, write in writers.items()}
@@ -233,6 +234,48 @@ def levels_by_member() -> dict[str, list[str]]:
             if level in LEVELS:
                 found.setdefault(member, set()).add(level)
     return {member: sorted(levels, key=LEVELS.index) for member, levels in found.items()}
+
+
+# The metrics
+
+
+def metrics() -> Iterator[str]:
+    """What a worker gives to Prometheus, in the order in which it does."""
+    from pgsched.worker.metrics import METRICS, SECONDS, SIZES, Source
+
+    yield "# Metrics"
+    yield (
+        "What a worker serves at `/metrics` where `monitoring.port` is set ([how-to](../how-to/monitoring.md)): "
+        "one page for all of its processes. Counters only grow for as long as the worker lives, whatever becomes of "
+        "its pollers. `task` is only ever a task that the modules declare."
+    )
+    yield table(
+        ("metric", "type", "labels", "meaning"),
+        [
+            (f"`{each.name}`", each.kind, ", ".join(each.labels), each.meaning)
+            for each in METRICS
+            if each.source is Source.EACH
+        ],
+    )
+    yield "## Sampled"
+    yield (
+        "Every 15 seconds by one worker of those that share a table, and absent at the others. Where that one has died "
+        "another one takes over within a minute, where it ended in order within seconds."
+    )
+    yield table(
+        ("metric", "type", "labels", "meaning"),
+        [
+            (f"`{each.name}`", each.kind, ", ".join(each.labels), each.meaning)
+            for each in METRICS
+            if each.source is Source.SAMPLER
+        ],
+    )
+    yield "## Buckets"
+    yield f"Of seconds: {numbers(SECONDS)}. Of batches: {numbers(SIZES)}."
+
+
+def numbers(bounds: Iterable[float]) -> str:
+    return ", ".join(f"{bound:g}" for bound in bounds)
 
 
 # The schema

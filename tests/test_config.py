@@ -230,7 +230,7 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
     )
     assert refused("workr:\n  id: a\n", config) == (
         "prod.yaml, line 1: workr: unknown section — did you mean 'worker'? "
-        "(allowed: database, tasks, worker, logging)"
+        "(allowed: database, tasks, worker, monitoring, logging)"
     )
     assert "unknown key — did you mean 'schema'?" in refused("database: {schema_name: a}", config)
 
@@ -343,6 +343,9 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "WORKER__STALL_TIMEOUT": "3m",
         "WORKER__MAX_EXECUTIONS_PER_PROCESS": "1000",
         "WORKER__MAX_MEMORY_PER_PROCESS": "512MB",
+        "MONITORING__HOST": "::1",
+        "MONITORING__PORT": "9187",
+        "MONITORING__TOKEN": "s3cret",
         "LOGGING__FORMAT": "json",
         "LOGGING__LEVEL": "WARNING",
     }
@@ -372,6 +375,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "max_executions_per_process": 1000,
             "max_memory_per_process": 512_000_000,
         },
+        "monitoring": {"host": "::1", "port": 9187, "token": "***"},
         "logging": {"format": "json", "level": "warning"},
     }
 
@@ -563,3 +567,15 @@ def test_a_long_dsn_is_masked_at_once(text: str) -> None:
 def test_a_secret_is_in_no_representation() -> None:
     settings = load_settings(None, dsn="postgresql://app:s3cret@db/app")
     assert "s3cret" not in f"{settings!r} {settings} {settings_as_shown(settings)}"
+
+
+@pytest.mark.parametrize(
+    "token", ["4711471147", "true", "'two words'", "''", "[s3cret]", "'" + "x" * 257 + "'"]
+)
+def test_a_wrong_token_is_refused_and_not_shown(
+    token: str, config: Callable[[str | bytes], Path]
+) -> None:
+    said = refused(f"monitoring:\n  token: {token}\n", config)
+    assert said.startswith("prod.yaml, line 2: monitoring.token: this ")
+    assert "4711" not in said
+    assert "s3cret" not in said

@@ -30,7 +30,7 @@ class ExitStatus(IntEnum):
     BUG = 70
     """An error of pgsched's own (sysexits' EX_SOFTWARE); the trace is on stderr."""
     UNAVAILABLE = 75
-    """EX_TEMPFAIL: the database, or its schema; trying again may help."""
+    """EX_TEMPFAIL: the database, or its schema (for `health`: the worker); trying again may help."""
     CONFIG = 78
     """EX_CONFIG: configuration or task modules; trying again won't help."""
     INTERRUPTED = 130

@@ -22,6 +22,7 @@ from pgsched.cli.commands.cancel import cancel
 from pgsched.cli.commands.dev import dev
 from pgsched.cli.commands.discard import discard
 from pgsched.cli.commands.doctor import doctor
+from pgsched.cli.commands.health import health
 from pgsched.cli.commands.list import list_executions
 from pgsched.cli.commands.migrate import migrate
 from pgsched.cli.commands.next import next_times
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "discard": discard,
     "doctor": doctor,
     "next": next_times,
+    "health": health,
     "dev": dev,
 }
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 DEFAULT_FILES = (Path("pgsched.yaml"), Path("/etc/pgsched/pgsched.yaml"))
 """Where a configuration is looked for when none is named; the first that exists is used."""
 
+SECRETS = (("database", "dsn"), ("monitoring", "token"))
+"""Keys whose wrong values are not quoted either."""
+
 _VARIABLE = re.compile(r"PGSCHED_(?P<section>.*?)__(?P<key>.*)", re.DOTALL)
 """Variables of one word, such as PGSCHED_CONFIG, are no keys."""
 
@@ -132,7 +135,7 @@ def _problem(detail: ErrorDetails, origins: Mapping[Key, str], file: Path | None
 
 
 def _what_is_wrong(detail: ErrorDetails) -> str:
-    value = _quoted(detail["input"], is_secret=detail["loc"][:2] == ("database", "dsn"))
+    value = _quoted(detail["input"], is_secret=detail["loc"][:2] in SECRETS)
     match detail["type"]:
         case "value_error" | "pair":
             return detail["msg"].removeprefix("Value error, ")

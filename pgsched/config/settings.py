@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from pgsched.config.dsn import ALLOWED as DSN_ALLOWED
-from pgsched.config.dsn import checked_dsn, is_embedded, masked_dsn
+from pgsched.config.dsn import HIDDEN, checked_dsn, is_embedded, masked_dsn
 from pgsched.domain.duration import format_duration, parse_duration
 from pgsched.errors import ConfigError, did_you_mean
 
@@ -42,6 +43,10 @@ LONGEST_SCHEMA_BYTES = 63
 
 LONGEST_ID_BYTES = 100
 """It is part of every `picked_by` and of every log line."""
+
+LONGEST_HOST_BYTES = 253
+
+LONGEST_TOKEN_BYTES = 256
 
 LEAST_MEMORY = 10_000_000
 """Below this every poller would be replaced at once."""
@@ -87,6 +92,16 @@ def _path_hint(name: object) -> str:
 
 def _dsn(value: object) -> object:
     return checked_dsn(value) if isinstance(value, str) else value
+
+
+def _token(value: object) -> object:
+    """What a header can carry. An error never quotes it."""
+    if not isinstance(value, str):
+        return value
+    token = value.strip()  # a secret read from a file often ends with a newline
+    if not re.fullmatch(rf"[!-~]{{1,{LONGEST_TOKEN_BYTES}}}", token):
+        raise ValueError("this is no token (not shown)")
+    return token
 
 
 def _name(limit_bytes: int) -> BeforeValidator:
@@ -258,6 +273,28 @@ class WorkerSettings(Section):
         return self
 
 
+class MonitoringSettings(Section):
+    """Health and metrics of a worker over HTTP: `/livez`, `/readyz`, `/metrics`."""
+
+    host: Annotated[str, _name(LONGEST_HOST_BYTES)] = _key(
+        "127.0.0.1",
+        "the address to listen on; 0.0.0.0 or :: for all",
+        f"a name or an address of 1 to {LONGEST_HOST_BYTES} bytes",
+    )
+    port: int | None = _key(
+        None,
+        "the port to listen on, 0 for a free one that the log names; null: no monitoring",
+        "a whole number from 0 to 65535, or null",
+        ge=0,
+        le=65_535,
+    )
+    token: Annotated[SecretStr | None, BeforeValidator(_token)] = _key(
+        None,
+        "who reads `/metrics` must send it (`Authorization: Bearer ...`); null: nobody must",
+        f"1 to {LONGEST_TOKEN_BYTES} letters, digits and other visible characters of ASCII, or null",
+    )
+
+
 class LoggingSettings(Section):
     """What a worker tells about itself, on stderr."""
 
@@ -281,6 +318,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     tasks: TasksSettings = TasksSettings()
     worker: WorkerSettings = WorkerSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     logging: LoggingSettings = LoggingSettings()
 
     _file: Path | None = PrivateAttr(None)
@@ -320,19 +358,19 @@ def settings_as_shown(settings: Settings) -> dict[str, dict[str, Any]]:
     sections = {name: getattr(settings, name) for name in Settings.model_fields}
     shown = {
         name: {
-            field.alias or key: _shown(getattr(section, key))
+            field.alias or key: _shown(getattr(section, key), is_dsn=key == "dsn")
             for key, field in type(section).model_fields.items()
         }
         for name, section in sections.items()
     }
-    shown["worker"]["heartbeat_interval"] = _shown(settings.worker.heartbeat_every)
+    shown["worker"]["heartbeat_interval"] = format_duration(settings.worker.heartbeat_every)
     return shown
 
 
-def _shown(value: object) -> object:
+def _shown(value: object, *, is_dsn: bool) -> object:
     match value:
         case SecretStr():
-            return masked_dsn(value.get_secret_value())
+            return masked_dsn(value.get_secret_value()) if is_dsn else HIDDEN
         case timedelta():
             return format_duration(value)
         case tuple():

@@ -72,11 +72,12 @@ class Session:
         guard: Watching,
         *,
         lock_timeout: timedelta = timedelta(0),
+        statement_timeout: timedelta = STATEMENT_TIMEOUT,
     ) -> None:
         self._database = database
         self._name = name
         self._guard = guard
-        self._settings = worker_settings(STATEMENT_TIMEOUT, lock_timeout)
+        self._settings = worker_settings(statement_timeout, lock_timeout)
         # Where a pooler gives each transaction another session.
         as_lists = {"names": list(self._settings), "values": list(self._settings.values())}
         self._in_each_transaction = Query("set_for_transaction", as_lists)

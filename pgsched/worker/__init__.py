@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgsched.config import Settings
+    from pgsched.config.settings import MonitoringSettings
+    from pgsched.worker.plan import Monitoring
 
 
 def run_worker(settings: Settings, conninfo: str) -> int:
@@ -38,5 +40,16 @@ def run_worker(settings: Settings, conninfo: str) -> int:
             stall_timeout=worker.stall_timeout,
             max_executions_per_process=worker.max_executions_per_process,
             max_memory_per_process=worker.max_memory_per_process,
+            monitoring=_monitoring(settings.monitoring),
         )
     )
+
+
+def _monitoring(settings: MonitoringSettings) -> Monitoring | None:
+    from pgsched.worker.plan import Monitoring
+
+    if settings.port is None:
+        return None
+    token = settings.token
+    secret = token.get_secret_value() if token else None
+    return Monitoring(host=settings.host, port=settings.port, token=secret)

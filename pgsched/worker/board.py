@@ -24,6 +24,8 @@ class Moment(IntEnum):
     """It has been asked to stop."""
     LEFT = 3
     """It has ended in order. An exit status says nothing: a task may end its process with any."""
+    READY = 4
+    """It was connected for the first time."""
 
 
 class Board:
@@ -66,6 +68,20 @@ class Board:
 
     def note(self, moment: Moment, at: float) -> None:
         self._moments[moment] = at
+
+    def note_end(self) -> None:
+        """Its process is gone. What it ran is still to be read here."""
+        self.note(Moment.TURNED, -math.inf)
+        self.note(Moment.READY, -math.inf)
+
+    @property
+    def has_process(self) -> bool:
+        return self._moments[Moment.TURNED] > -math.inf
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a process, which has been connected."""
+        return self._moments[Moment.READY] > -math.inf
 
     def stalled_s(self, now: float) -> float:
         """For how long its loop has made no turn."""

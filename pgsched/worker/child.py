@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,12 +11,16 @@ from pgsched.worker.board import Moment
 from pgsched.worker.clock import monotonic
 from pgsched.worker.process import Pipe, new_pipe
 from pgsched.worker.runners import Runners
+from pgsched.worker.wakeup import readable
 
 if TYPE_CHECKING:
     from pgsched.worker.board import Board
+    from pgsched.worker.tally import Tally
 
 PAUSES_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Before a first, second, … restart in a row."""
+
+ROUND_S = 0.01
 
 HEALTHY_S = 10.0
 """A process that lived this long starts its pauses anew when it dies."""
@@ -54,9 +60,22 @@ class Child:
 
     def note_end(self, *, has_died: bool = True) -> None:
         self.pid = None
+        self.board.note_end()
         if monotonic() - self.started_at > HEALTHY_S or not has_died:
             self.deaths = 0
         self.note_failed_start()
+
+    def wait_end(self, longest_s: float) -> None:
+        """Its process has been told to end, as the last thing that is done with it: killed where it takes longer."""
+        if self.pid is None:
+            return
+        deadline = monotonic() + longest_s
+        while monotonic() < deadline:
+            if os.waitpid(self.pid, os.WNOHANG)[0]:
+                return
+            readable([], ROUND_S)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
     def note_failed_start(self) -> None:
         """There is no process: the next try comes after a pause."""
@@ -71,6 +90,7 @@ class Slot(Child):
     wake: Pipe = field(default_factory=new_pipe)
     ready: Pipe = field(default_factory=new_pipe)
     runners: Runners = field(default_factory=Runners)
+    tally: Tally | None = None
     identity: str = ""
     is_ready: bool = False
     is_out_of_touch: bool = False

@@ -33,6 +33,7 @@ class Clock:
         """The database's time when the monotonic clock showed `moment`."""
         return self._offset + timedelta(seconds=moment)
 
+    @property
     def machine_ahead(self) -> timedelta:
         """How far this machine's own clock is ahead of the database's."""
         return datetime.now(UTC) - self.now()

@@ -61,14 +61,14 @@ class Completer:
         *,
         tasks: Mapping[str, AnyTask],
         clock: Clock,
-        let_go: Callable[[Held], None],
+        answered: Callable[[Run, Receipt], None],
         log: Logger,
     ) -> None:
         self._session = session
         self._writer = writer
         self._tasks = tasks
         self._clock = clock
-        self._let_go = let_go
+        self._answered = answered
         self._log = log
         self._is_told = log.is_enabled(logging.INFO)
         self._plain: deque[Run] = deque()
@@ -202,7 +202,7 @@ class Completer:
         """Its completion has been answered: the execution is let go, with one line that tells of it."""
         finished, decided = run
         execution = finished.execution
-        self._let_go(execution)
+        self._answered(run, receipt)
         if (
             not self._is_told
             and receipt is Receipt.CHANGED

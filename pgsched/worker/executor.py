@@ -98,6 +98,11 @@ class Executor:
             return self._free > 0 and self._may_start()
 
     @property
+    def busy(self) -> int:
+        """Slots that are taken."""
+        return self._concurrency - self._free
+
+    @property
     def has_waiting(self) -> bool:
         return bool(self._waiting)
 
@@ -181,7 +186,7 @@ class Executor:
 
     @property
     def is_idle_but_for_overdue(self) -> bool:
-        return not self._waiting and self._concurrency - self._free <= len(self.overdue)
+        return not self._waiting and self.busy <= len(self.overdue)
 
     def given_up(self, execution: Held) -> Run:
         """What is to be written for one that is overdue, once its process is gone."""

@@ -50,6 +50,10 @@ class Hearing:
         return [] if self._listener is None or self._deaf.wait_s else [self._listener.fileno()]
 
     @property
+    def is_up(self) -> bool:
+        return self._listener is not None
+
+    @property
     def wait_s(self) -> float:
         """Seconds until `hear` is to be called, whatever becomes readable."""
         if self._database.is_pooled:

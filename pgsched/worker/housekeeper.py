@@ -24,8 +24,9 @@ from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.guard import Guard
 from pgsched.worker.hearing import Hearing
+from pgsched.worker.metrics import LISTENER_UP, RESIDENT
 from pgsched.worker.outage import Outage
-from pgsched.worker.process import EXIT_OK, Signals, is_moving, is_there
+from pgsched.worker.process import EXIT_OK, Signals, is_moving, is_there, resident_bytes
 from pgsched.worker.recovery import Recovery
 from pgsched.worker.register import Register
 from pgsched.worker.roster import End, Ended
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pgsched.worker.board import Board
     from pgsched.worker.plan import Plan
     from pgsched.worker.roster import Member, Orders
+    from pgsched.worker.tally import Tally
     from pgsched.worker.wills import Wills
 
 LONGEST_SWEEP_S = 30.0
@@ -71,6 +73,7 @@ class Household(NamedTuple):
     wake_pipes: Sequence[int]
     wills: Wills
     started_at: float
+    tally: Tally | None = None
 
 
 class Housekeeper:
@@ -80,6 +83,7 @@ class Housekeeper:
         self._plan = plan
         self._board = household.board
         self._boards = household.boards
+        self._tally = household.tally
         self._wake_pipes = household.wake_pipes
         self._orders = orders
         self._orphans: tuple[Ended, ...] | None = None
@@ -91,8 +95,8 @@ class Housekeeper:
         self._session = Session(plan.database, f"pgsched {plan.worker_id}/housekeeper", Guard())
         self._outage = Outage(self._log)
         self._hearing = Hearing(plan.database, f"pgsched {plan.worker_id}/listener")
-        self._recovery = Recovery(plan, self._session, household.wills, self._log)
         self._register = Register(plan, self._boards, household.started_at, self._log)
+        self._recovery = Recovery(plan, self._session, household.wills, household.tally, self._log)
         interval_s = plan.heartbeat_interval.total_seconds()
         self._beat = Timer(interval_s)
         self._sweep = Timer(min(interval_s, LONGEST_SWEEP_S))
@@ -100,6 +104,7 @@ class Housekeeper:
         self._told_stalled: set[str] = set()
         self._unknown_check = Timer(UNKNOWN_CHECK_S)
         self._told_unknown: set[str] = set()
+        self._memory = Timer(STALL_CHECK_S)
         self._look = Timer(plan.polling_interval.total_seconds())
         self._look.restart()
         self._has_seen_server = False
@@ -114,10 +119,20 @@ class Housekeeper:
             if not self._outage.wait_s:
                 self._talk()
             self._wake_pollers(self._hearing.hear())
+            self._tell()
             self._board.note(Moment.TURNED, monotonic())
         if not self._outage.is_on:
             self._register.leave(self._session)
         return EXIT_OK
+
+    def _tell(self) -> None:
+        if self._tally is None:
+            return
+        if not self._plan.database.is_pooled:
+            self._tally.note(self._hearing.is_up, LISTENER_UP)
+        if not self._memory.wait_s:
+            self._memory.restart()
+            self._tally.note(resident_bytes(), RESIDENT, "housekeeper")
 
     def _is_done(self) -> bool:
         if self._orphans is None:

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Monitoring:
+    """Where health and metrics are served; who asks for metrics needs the `token`, where there is one."""
+
+    host: str
+    port: int
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The configuration of one worker, its tasks, and where its database is."""
 
@@ -31,3 +40,4 @@ class Plan:
     stall_timeout: timedelta
     max_executions_per_process: int | None
     max_memory_per_process: int | None
+    monitoring: Monitoring | None

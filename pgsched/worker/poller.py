@@ -21,6 +21,7 @@ from pgsched.store.session import Session
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.completer import LOCK_TIMEOUT, Completer
+from pgsched.worker.counting import counting
 from pgsched.worker.executor import CANCEL_GRACE_S, Executor
 from pgsched.worker.frontier import Frontier
 from pgsched.worker.guard import Guard
@@ -45,9 +46,12 @@ if TYPE_CHECKING:
     import socket
 
     from pgsched.domain.execution import Held
+    from pgsched.store.completing import Receipt
     from pgsched.store.picking import Picked
     from pgsched.worker.board import Board
     from pgsched.worker.plan import Plan
+    from pgsched.worker.run import Run
+    from pgsched.worker.tally import Tally
     from pgsched.worker.wills import Wills
 
 HEALTH_CHECK_S = 1.0
@@ -71,6 +75,7 @@ class Shared(NamedTuple):
     wake: int
     lifeline: int
     ready: int
+    tally: Tally | None = None
 
 
 class Stage(IntEnum):
@@ -125,6 +130,7 @@ class Poller:
         self._frontier = Frontier()
         self._holding = Holding(concurrency=plan.concurrency, batch_size=plan.batch_size)
         self._finished = Bell()
+        self._counting = counting(shared.tally, self._clock, max_crashes=plan.max_crashes)
         self._executor = Executor(
             plan,
             surroundings_of(plan, self._board, self._clock, poller=identity),
@@ -137,7 +143,7 @@ class Poller:
             Writer(identity, plan.polling_interval, plan.max_crashes),
             tasks=plan.tasks,
             clock=self._clock,
-            let_go=self._let_go,
+            answered=self._note_answered,
             log=self._log,
         )
 
@@ -152,6 +158,8 @@ class Poller:
                 self._check_health()
                 self._health_check.restart()
             self._advance()
+            if self._counting is not None:
+                self._counting.note_turn(self._executor.busy)
             self._board.note(Moment.TURNED, monotonic())
         self._session.close()
         self._leave_will()
@@ -309,6 +317,8 @@ class Poller:
 
     def _take(self, picked: Picked, wanted: int, asked_at: float) -> None:
         executions = picked.executions
+        if self._counting is not None:
+            self._counting.note_pick(len(executions), wanted)
         if executions:
             self._wakeup.note_stir()
         executions = self._holding.add(executions)
@@ -324,8 +334,12 @@ class Poller:
             self._frontier.note_end()
             self._wakeup.look_in(self._frontier.wait_s)
 
-    def _let_go(self, execution: Held) -> None:
+    def _note_answered(self, run: Run, receipt: Receipt) -> None:
+        """Whatever the receipt says, its execution is no longer this poller's."""
+        execution = run.finished.execution
         self._holding.let_go(execution)
+        if self._counting is not None:
+            self._counting.note_answered(run, receipt)
         if self._suspect is not None and execution.key == self._suspect.key:
             self._suspect = None
 
@@ -335,6 +349,7 @@ class Poller:
         if not self._is_ready:
             self._is_ready = True
             os.write(self._ready, b"\0")
+            self._board.note(Moment.READY, monotonic())
             self._log.info(Event.POLLER_STARTED, pid=os.getpid())
 
     # How it ends

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING
 from pgsched.domain.completion import MoveToFailed
 from pgsched.errors import InvalidData, RowsLocked
 from pgsched.log import Event
-from pgsched.store.completing import Writer, complete
+from pgsched.store.completing import Receipt, Writer, complete
 from pgsched.store.liveness import BATCH, Sweep, recover_dead, recover_of, release_of
 from pgsched.store.operation import Query, preceded
 from pgsched.worker.looks import LOOKS_S, Looks
+from pgsched.worker.metrics import (
+    EXECUTIONS,
+    FAILED,
+    GIVEN_UP,
+    HEARTBEAT,
+    POLLER_DIED,
+    POLLER_ENDED,
+    RECOVERIES,
+)
 from pgsched.worker.roster import End
 
 if TYPE_CHECKING:
@@ -23,8 +32,10 @@ if TYPE_CHECKING:
     from pgsched.log import Logger
     from pgsched.store.liveness import Recovered
     from pgsched.store.session import Session
+    from pgsched.worker.metrics import Metric
     from pgsched.worker.plan import Plan
     from pgsched.worker.roster import Ended
+    from pgsched.worker.tally import Tally
     from pgsched.worker.wills import Wills
 
 LAST_LOOKS = 3
@@ -39,10 +50,13 @@ IMPATIENT = Query("set_for_transaction", {"names": ["lock_timeout"], "values": [
 class Recovery:
     """What has been looked for and what is still to be."""
 
-    def __init__(self, plan: Plan, session: Session, wills: Wills, log: Logger) -> None:
+    def __init__(
+        self, plan: Plan, session: Session, wills: Wills, tally: Tally | None, log: Logger
+    ) -> None:
         self._plan = plan
         self._session = session
         self._wills = wills
+        self._tally = tally
         self._log = log
         self._looks: dict[str, Looks] = {}
 
@@ -81,7 +95,7 @@ class Recovery:
                 recover_dead(self._session.names, list(self._plan.tasks), terms)
             )
             companions.update(each.worker for each in found)
-            self._log_recovered(found, reason="heartbeat stopped")
+            self._note_recovered(found, HEARTBEAT, reason="heartbeat stopped")
 
     def _looks_for(self, ended: Ended) -> Looks:
         """When to look for what an ended poller left."""
@@ -99,6 +113,7 @@ class Recovery:
         if released.executions:
             facts = {"poller": ended.identity, "executions": released.executions}
             self._log.info(Event.EXECUTION_RELEASED, **facts)
+            self._count(released.executions, RECOVERIES, POLLER_ENDED)
         return not released.locked
 
     def _recover(self, ended: Ended) -> bool:
@@ -113,7 +128,7 @@ class Recovery:
                     max_crashes=self._plan.max_crashes,
                 )
             )
-            self._log_recovered(found, reason=f"poller died: {ended.cause}")
+            self._note_recovered(found, POLLER_DIED, reason=f"poller died: {ended.cause}")
         return True
 
     def _carry_out_will(self, ended: Ended) -> None:
@@ -142,10 +157,24 @@ class Recovery:
             }
             facts |= {"attempt": held.consecutive_failures + 1, "reason": "timeout"}
             facts["receipt"] = receipt.value
-            if isinstance(completion, MoveToFailed):
+            is_final = isinstance(completion, MoveToFailed)
+            if receipt is Receipt.CHANGED:
+                self._count(1, EXECUTIONS, held.task_name, GIVEN_UP if is_final else FAILED)
+            if is_final:
                 self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
             else:
                 self._log.warning(Event.EXECUTION_FAILED, **facts)
+
+    def _count(self, count: int, metric: Metric, *labels: str) -> None:
+        if self._tally is not None:
+            self._tally.add(count, metric, *labels)
+
+    def _note_recovered(self, found: list[Recovered], counted: str, *, reason: str) -> None:
+        buried = [each.task_name for each in found if each.is_buried]
+        self._count(len(found) - len(buried), RECOVERIES, counted)
+        for task in buried:
+            self._count(1, EXECUTIONS, task, GIVEN_UP)
+        self._log_recovered(found, reason=reason)
 
     def _log_recovered(self, found: list[Recovered], *, reason: str) -> None:
         if idle := [each for each in found if not each.is_suspect]:

@@ -94,7 +94,7 @@ class Register:
             slots=len(boards) * self._plan.concurrency,
             busy=sum(len(board.started) for board in boards),
             progressed_at=clock.at(turned) if turned > -math.inf else None,
-            clock_offset=clock.machine_ahead(),
+            clock_offset=clock.machine_ahead,
             hears_notifications=hears,
             tasks=sorted(tasks),
             recurring=sorted(name for name, task in tasks.items() if task.schedule is not None),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STALL_CHECK_S = 5.0
 
 LONGEST_CALL_S = 25.0
-"""What the housekeeper may take for one call: as long as its guard lets it, and to connect."""
+"""What housekeeper and reporter may take for one call: as long as its guard lets it, and to connect."""
 
 
 class Stalls:
@@ -30,15 +30,18 @@ class Stalls:
         """Seconds until the next time, at most."""
         return STALL_CHECK_S
 
-    def found(self, housekeeper: Child, pollers: Sequence[Child]) -> list[Child]:
-        """Those that stand still, each told once."""
+    def found(self, others: Sequence[Child], pollers: Sequence[Child]) -> list[Child]:
+        """Those that stand still, each told once. `others` run no user code."""
         poller_s = self._plan.stall_timeout.total_seconds()
-        patience_s = [(housekeeper, self._housekeeper_s), *((each, poller_s) for each in pollers)]
+        patience_s = [
+            *((each, self._others_s) for each in others),
+            *((each, poller_s) for each in pollers),
+        ]
         is_excused = self._has_stood_still()
         stalled = (
             [] if is_excused else [who for who, long_s in patience_s if who.has_stalled(long_s)]
         )
-        for child in (housekeeper, *pollers) if is_excused else stalled:
+        for child in (*others, *pollers) if is_excused else stalled:
             child.note_turn()
         return stalled
 
@@ -48,7 +51,7 @@ class Stalls:
         return self._asked_at - last >= 2 * STALL_CHECK_S
 
     @property
-    def _housekeeper_s(self) -> float:
+    def _others_s(self) -> float:
         """Before others may call this worker dead, but longer than one call to the database may take."""
         quarter = self._plan.heartbeat_timeout / 4
         return max(LONGEST_CALL_S, min(self._plan.stall_timeout, quarter).total_seconds())

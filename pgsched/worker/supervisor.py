@@ -40,11 +40,12 @@ from pgsched.worker.process import (
     resident_bytes,
     status_word,
 )
+from pgsched.worker.reporting import Reporting
 from pgsched.worker.roster import End, Ended, Member, Orders, Roster
 from pgsched.worker.runner import run_errand
 from pgsched.worker.stalls import Stalls
 from pgsched.worker.surroundings import in_touch_for_s
-from pgsched.worker.wakeup import drained, readable, stirred
+from pgsched.worker.wakeup import drained, stirred
 from pgsched.worker.wills import Wills
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ KILL_GRACE_S = 5.0
 """Beyond the shutdown timeout: a poller whose main thread still moves leaves by itself well before."""
 
 HOUSEKEEPER_GRACE_S = 7.0
+REPORTER_GRACE_S = 2.0
 
 REMEMBERED_ENDS = 100
 
@@ -86,12 +88,14 @@ class Supervisor:
         self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
         self._started_at = monotonic()
         self._lifeline = new_pipe()
-        self._slots = [Slot(Board(plan.concurrency)) for _ in range(plan.processes)]
+        self._reporting = Reporting(plan)
+        self._slots = self._reporting.slots
         self._wills = Wills()
         self._orders: Pipe | None = None
         self._housekeeper = Child(Board(0))
         self._ended: list[Ended] = []
         self._killed: set[int] = set()
+        self._stalled: set[int] = set()
         self._stalls = Stalls(plan)
         self._stage = Stage.RUNNING
         self._stopping_since = 0.0
@@ -113,12 +117,13 @@ class Supervisor:
         )
         self._warn_of_low_limit()
         while self._stage is Stage.RUNNING or self._has_pollers():
+            self._reporting.note_turn()
             self._start_missing()
             self._wait()
             self._end_what_is_out_of_touch()
             self._kill_late()
             self._kill_stalled()
-        self._end_housekeeper()
+        self._end_others()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status
 
@@ -138,6 +143,8 @@ class Supervisor:
     def _start_missing(self) -> None:
         if self._housekeeper.is_due:
             self._try_to_start(self._housekeeper, self._start_housekeeper)
+        if self._reporting.reporter.is_due and self._orders is not None:
+            self._try_to_start(self._reporting.reporter, self._start_reporter)
         if self._stage is not Stage.RUNNING or self._orders is None:
             return
         for number, slot in enumerate(self._slots):
@@ -163,6 +170,7 @@ class Supervisor:
             [slot.wake.writing for slot in self._slots],
             self._wills,
             self._started_at,
+            self._reporting.housekeeper_tally,
         )
 
         def main() -> int:
@@ -173,6 +181,9 @@ class Supervisor:
         self._housekeeper.clear_board()
         self._housekeeper.note_start(fork(title, main, closing=closing))
 
+    def _start_reporter(self) -> None:
+        self._reporting.start(self._lifeline.reading, self._private_ends)
+
     def _start_poller(self, number: int, slot: Slot) -> None:
         identity = f"{self._plan.worker_id}/{number}-{secrets.token_hex(4)}"
         shared = Shared(
@@ -182,6 +193,7 @@ class Supervisor:
             wake=slot.wake.reading,
             lifeline=self._lifeline.reading,
             ready=slot.ready.writing,
+            tally=slot.tally,
         )
 
         def main() -> int:
@@ -266,7 +278,7 @@ class Supervisor:
             if slot.pid is not None and not slot.is_out_of_touch
         ]
         if self._stage is Stage.RUNNING:
-            children = (self._housekeeper, *self._slots)
+            children = (self._housekeeper, self._reporting.reporter, *self._slots)
             waits += [child.restart_at - monotonic() for child in children if child.pid is None]
         return max(0.0, min(waits))
 
@@ -285,6 +297,10 @@ class Supervisor:
             self._housekeeper.note_end()
             self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=status_word(status))
             return
+        if pid == self._reporting.reporter.pid:
+            self._reporting.reporter.note_end()
+            self._log.error(Event.REPORTER_DIED, pid=pid, status=status_word(status))
+            return
         for slot in self._slots:
             if slot.pid == pid:
                 self._note_poller_end(slot, status)
@@ -295,6 +311,8 @@ class Supervisor:
         pid = slot.pid
         end = End.IN_ORDER if slot.board.last(Moment.LEFT) > -math.inf else End.DIED
         end = End.KILLED if pid in self._killed else end
+        if self._stage is Stage.RUNNING:
+            self._reporting.note_replaced(End.KILLED if pid in self._stalled else end)
         slot.note_end(has_died=end is End.DIED)
         slot.runners.end_all()
         traces = slot.board.traces if end is End.DIED else ()
@@ -335,6 +353,7 @@ class Supervisor:
     def _stop(self, how: signal.Signals) -> None:
         self._stage = Stage.AT_ONCE if how is AT_ONCE else Stage.DRAINING
         self._stopping_since = monotonic()
+        self._reporting.note_stopping()
         notify("STOPPING=1")
         grace_s = KILL_GRACE_S
         if how is DRAIN:
@@ -369,30 +388,26 @@ class Supervisor:
 
     def _kill_stalled(self) -> None:
         """Who stands still is of no use: what a poller ran is suspected, and runs alone the next time."""
-        for child in self._stalls.found(self._housekeeper, self._slots):
+        reporter = self._reporting.reporter
+        for child in self._stalls.found((self._housekeeper, reporter), self._slots):
             assert child.pid is not None
+            self._stalled.add(child.pid)
             facts = {"pid": child.pid, "reason": "stalled"}
             if isinstance(child, Slot):
                 self._log.error(Event.POLLER_KILLED, poller=child.identity, **facts)
+            elif child is reporter:
+                self._log.error(Event.REPORTER_KILLED, **facts)
             else:
                 self._log.error(Event.HOUSEKEEPER_KILLED, **facts)
             os.kill(child.pid, signal.SIGKILL)
 
-    def _end_housekeeper(self) -> None:
-        """Closing its orders ends it, once it has handed on what the pollers left."""
+    def _end_others(self) -> None:
+        """Closing its orders ends the housekeeper, once it has handed on what the pollers left."""
         if self._orders is not None:
             os.close(self._orders.writing)
-        housekeeper = self._housekeeper.pid
-        if housekeeper is None:
-            return
-        deadline = monotonic() + HOUSEKEEPER_GRACE_S
-        while monotonic() < deadline:
-            readable([self._signals.bell.fileno()], deadline - monotonic())
-            self._signals.received()
-            if os.waitpid(housekeeper, os.WNOHANG)[0]:
-                return
-        os.kill(housekeeper, signal.SIGKILL)
-        os.waitpid(housekeeper, 0)
+        self._housekeeper.wait_end(HOUSEKEEPER_GRACE_S)
+        os.close(self._lifeline.writing)
+        self._reporting.reporter.wait_end(REPORTER_GRACE_S)
 
 
 def run_plan(plan: Plan) -> int:

@@ -10,9 +10,12 @@ from docs.source import ROOT
 from pgsched.cli.main import COMMANDS, app
 from pgsched.config import Settings
 from pgsched.log import Event
+from pgsched.worker.metrics import METRICS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pgsched.worker.metrics import Metric
 
 
 def test_the_reference_says_what_the_code_says() -> None:
@@ -41,6 +44,16 @@ def test_every_event_has_its_line_and_something_logs_it(event: Event) -> None:
     level, says = row.strip("| ").split(" | ")[1:]
     assert level.strip()
     assert says.strip()
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_has_its_line(metric: Metric) -> None:
+    [row] = [line for line in pages()["metrics.md"].splitlines() if f"| `{metric.name}` |" in line]
+    assert row.strip("| ").split(" | ")[1:] == [
+        metric.kind,
+        ", ".join(metric.labels),
+        metric.meaning,
+    ]
 
 
 def test_every_config_key_has_its_line() -> None:

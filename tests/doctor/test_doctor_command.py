@@ -66,7 +66,9 @@ def config(tmp_path: Path, patient: Patient, role: str) -> Path:
 @pytest.fixture
 def worker(config: Path, patient: Patient) -> Generator[Worker]:
     environment = {**patient.environment(), "DATABASE_URL": ""}
-    worker = Worker(config, environment)
+    worker = Worker(
+        [sys.executable, "-m", "pgsched", "worker", "--config", str(config)], environment
+    )
     worker.wait_ready()
     yield worker
     worker.stop()

@@ -63,6 +63,7 @@ class Project:
         self.release: Path | None = None
         self.place: Callable[[int, list[str]], list[str]] = lambda _number, command: command
         """How a command is run where the worker of a number is to be."""
+        self.monitoring: dict[str, object] = {}
         (folder / "tasks_of_tests.py").write_text(tasks.read_text())
 
     def worker(self, *, number: int, **options: object) -> Worker:
@@ -71,6 +72,7 @@ class Project:
             "database": {"dsn": self.conninfo, "pooler": self.pooler},
             "tasks": {"modules": ["tasks_of_tests"]},
             "worker": {**self._settings, **options},
+            "monitoring": self.monitoring,
             "logging": {"format": "json", "level": "info"},
         }
         config.write_text(json.dumps(settings))
@@ -83,7 +85,8 @@ class Project:
         if not self._diary.exists():
             return []
         entries = []
-        for line in self._diary.read_text().splitlines():
+        whole, _, _ = self._diary.read_text().rpartition("\n")  # the last one may still be written
+        for line in whole.splitlines():
             at, pid, kind, name, token = line.split()
             entries.append(Entry(float(at), int(pid), kind, name, int(token)))
         return [

@@ -16,6 +16,7 @@ import pytest
 from tests.pgbouncer import NO_TRACES, pgbouncer, traces
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker
+from tests.worker.scraping import ask, wait_value
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -153,3 +154,18 @@ def test_a_setting_without_a_pooler_is_told(project: Project, start: Start, data
     worker.wait_event("pooler.not_found")
     project.client.schedule("run", "a")
     project.wait_gone("a")
+
+
+def test_what_a_worker_tells_is_the_same_through_it(project: Project, start: Start) -> None:
+    """But for the listener, which there is none of."""
+    project.monitoring = {"port": 0}
+    worker = start(**POLLING)
+    project.client.schedule_many([("run", f"r-{n}") for n in range(20)])
+    wait_value(worker, 20, "pgsched_executions_total", task="run", outcome="succeeded")
+    found = wait_value(worker, 0, "pgsched_queue_executions", state="failed")
+    assert found("pgsched_database_up") == 1
+    assert found.all("pgsched_listener_up") == []
+    assert ask(worker, "/readyz").status == 200
+    assert worker.stop() == 0
+    assert traces(project.conninfo) <= NO_TRACES
+    assert project.sql("select from scheduled_tasks_leases") == []

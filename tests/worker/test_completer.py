@@ -54,7 +54,7 @@ def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_res
             Writer("p", timedelta(seconds=1)),
             tasks={"t": nothing},
             clock=Clock(),
-            let_go=gone.append,
+            answered=lambda run, _: gone.append(run.finished.execution),
             log=Logger(),
         )
         completer.add([succeeded(plain), succeeded(other, NewExecution("t", "child"))])

@@ -1,0 +1,26 @@
+"""What only one worker is to do at a time. A lease runs out by itself, by the database's clock: nobody has to be there
+to let it go, and no session has to last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgsched.store.operation import Operation, Query
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+
+def take_lease(lease: str, holder: str, length: timedelta) -> Operation[bool]:
+    """Have it for so long from now, as its holder still or as the next one; answers whether that is so."""
+    found = yield Query("lease_holder", {"lease": lease})
+    if found and found[0][0] != holder:
+        return False
+    wanted = {"lease": lease, "holder": holder, "length": length}
+    return bool((yield Query("take_lease", wanted)))
+
+
+def release_lease(lease: str, holder: str) -> Operation[None]:
+    """Let somebody else have it at once."""
+    yield Query("release_lease", {"lease": lease, "holder": holder})

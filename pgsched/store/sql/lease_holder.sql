@@ -1,0 +1,2 @@
+-- Promise: who has the lease now; no row where nobody has. A look costs nothing to be written, as a try does.
+select holder from {leases_table} where lease = %(lease)s and until >= clock_timestamp()

@@ -1,0 +1,143 @@
+"""HTTP for a worker's health and metrics: a few pages, read only, for whoever can reach the port.
+
+Trusts nobody: a request has so many bytes and so many seconds, and only so many are answered at a time.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+import socket
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pgsched.worker.clock import monotonic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+REQUEST_S = 3.0
+LONGEST_HEAD_BYTES = 8192
+MOST_AT_A_TIME = 16
+"""Prometheus, a kubelet and a person or two."""
+
+BLANK_LINE = b"\r\n\r\n"
+
+
+class Page(NamedTuple):
+    """An answer."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = "application/json"
+
+
+class Site(NamedTuple):
+    """What there is to read, by path; each page is made for one who accepts so and so."""
+
+    pages: Mapping[str, Callable[[str], Page]]
+    guarded: str
+    """The path for which the token is asked."""
+    token: str | None
+
+
+class Server(ThreadingMixIn, TCPServer):
+    """Listens as soon as it is made, each request on a thread. Raises: OSError."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, host: str, port: int, site: Site) -> None:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        self.address_family = family
+        self.site = site
+        self._places = threading.BoundedSemaphore(MOST_AT_A_TIME)
+        super().__init__(address, Handler)  # type: ignore[arg-type]  # of IPv6 has four parts
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """On a thread, where there is one to spare."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who hangs up in the middle is no news."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request, one answer."""
+
+    server: Server
+    server_version = "pgsched"
+    sys_version = ""
+    timeout = REQUEST_S
+
+    def setup(self) -> None:
+        """Reads all of the head first: the standard library's parser waits for each line as long as for the first."""
+        super().setup()
+        self.rfile = io.BufferedReader(io.BytesIO(self._head()))
+
+    def _head(self) -> bytes:
+        ends_at = monotonic() + REQUEST_S
+        head = b""
+        while BLANK_LINE not in head and len(head) < LONGEST_HEAD_BYTES:
+            self.connection.settimeout(max(0.001, ends_at - monotonic()))
+            part = self.connection.recv(LONGEST_HEAD_BYTES - len(head))
+            if not part:
+                break
+            head += part
+        if BLANK_LINE not in head:
+            raise OSError("no request")
+        self.connection.settimeout(REQUEST_S)
+        return head.partition(BLANK_LINE)[0] + BLANK_LINE
+
+    def do_GET(self) -> None:
+        """As the standard library calls it."""
+        page = self._page()
+        self.send_response(page.status)
+        self.send_header("Content-Type", page.content_type)
+        self.send_header("Content-Length", str(len(page.body)))
+        self.send_header("Cache-Control", "no-store")
+        if page.status is HTTPStatus.UNAUTHORIZED:
+            self.send_header("WWW-Authenticate", "Bearer")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(page.body)
+
+    do_HEAD = do_GET  # noqa: N815 as the standard library calls it
+
+    def _page(self) -> Page:
+        site = self.server.site
+        path = self.path.partition("?")[0]
+        make = site.pages.get(path)
+        if make is None:
+            known = f"not found; there is {', '.join(site.pages)}\n"
+            return Page(HTTPStatus.NOT_FOUND, known.encode(), "text/plain")
+        if path == site.guarded and not self._has_token(site.token):
+            return Page(HTTPStatus.UNAUTHORIZED, b"the token is missing or wrong\n", "text/plain")
+        return make(self.headers.get("Accept", ""))
+
+    def _has_token(self, token: str | None) -> bool:
+        if token is None:
+            return True
+        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+        is_same = hmac.compare_digest(given.strip().encode(), token.encode())
+        return is_same and scheme.lower() == "bearer"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: who asks does so every few seconds."""
