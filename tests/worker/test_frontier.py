@@ -67,7 +67,7 @@ def test_after_a_long_survey_the_next_waits_but_not_as_long_once_something_is_sa
 def test_what_has_come_is_picked_without_a_survey_once() -> None:
     """Or surveys would stop for as long as picks are full, and what is more urgent wait that long."""
     frontier = Frontier()
-    marks = {1: Mark(LATER, 7)}
+    marks: dict[int | None, Mark] = {1: Mark(LATER, 7)}
     frontier.note_survey(Survey(marks, is_any_due=False, coming_s=0.0), took_s=0.0)
     assert frontier.has_come
     frontier.go_on({1: Mark(LATER, 9)})
