@@ -61,6 +61,14 @@ def test_what_is_asked_for_is_declared(user: str, expression: str) -> None:
     assert labels_used(expression) <= known
 
 
+@pytest.mark.parametrize("page", ["monitoring", "alerts"])
+def test_what_a_page_asks_for_is_declared(page: str) -> None:
+    text = (ROOT / f"docs/how-to/{page}.md").read_text("utf-8")
+    asked = {each.metric for each in selectors(text)}
+    assert asked
+    assert asked <= set(DECLARED)
+
+
 def test_every_metric_is_shown_in_a_panel() -> None:
     shown = {
         DECLARED[each.metric].name

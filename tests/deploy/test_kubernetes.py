@@ -218,7 +218,7 @@ def test_keda_scales_the_workers() -> None:
 
 @cache
 def built(kustomization: str) -> dict[tuple[str, str], Manifest]:
-    """By kind and the name in the files, without the hash."""
+    """By kind and name."""
     program = shutil.which("kubectl")
     if program is None:
         pytest.skip("there is no kubectl on the PATH")
@@ -264,20 +264,44 @@ def test_the_query_of_the_scaler_is_the_one_that_is_tested() -> None:
     assert "replicas" not in found["Deployment", "pgsched-worker"]["spec"]
 
 
-@pytest.mark.parametrize("page", ["deploy-kubernetes", "monitoring"])
-def test_kubernetes_knows_what_the_pages_show(page: str) -> None:
-    """Whole manifests, and `livenessProbe`s and the like as parts of a container."""
-    shown = [
+def shown(page: str) -> list[Manifest]:
+    """The YAML on a page that is no file of a project."""
+    return [
         each
         for fence in fences(ROOT / f"docs/how-to/{page}.md")
         if fence.language == "yaml" and fence.file is None
         for each in yaml.safe_load_all(fence.text)
     ]
-    assert shown
-    for each in shown:
-        if "apiVersion" in each and each["apiVersion"] not in CUSTOM and "kustom" not in str(each):
-            assert wrong(each) == []
-        elif "livenessProbe" in each:
-            pod = {"containers": [{"name": "worker", **each}]}
-            manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": pod}
-            assert wrong(manifest) == []
+
+
+def test_the_manifests_on_the_page_are_right() -> None:
+    manifests = [each for each in shown("deploy-kubernetes") if each["kind"] != "Kustomization"]
+    assert {each["kind"] for each in manifests} == {"Secret", "NetworkPolicy"}
+    assert [problem for each in manifests for problem in wrong(each)] == []
+    [secret] = [each for each in manifests if each["kind"] == "Secret"]
+    assert secret["stringData"] == MANIFESTS["Secret", "pgsched"]["stringData"]
+
+
+def test_the_probes_on_the_page_are_right() -> None:
+    [probes] = [each for each in shown("monitoring") if "livenessProbe" in each]
+    pod = {"containers": [{"name": "worker", **probes}]}
+    assert wrong({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": pod}) == []
+
+
+def test_the_overlay_on_the_page_builds(tmp_path: Path) -> None:
+    [overlay] = [each for each in shown("deploy-kubernetes") if each["kind"] == "Kustomization"]
+    shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    (tmp_path / "myapp").mkdir()
+    (tmp_path / "myapp/kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    found = built(str(tmp_path / "myapp"))
+    worker = found["Deployment", "pgsched-worker"]["spec"]
+    assert worker["replicas"] == 3
+    assert worker["template"]["spec"]["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+    [settings] = [each["data"] for (kind, _), each in found.items() if kind == "ConfigMap"]
+    assert settings == {**environment(), "PGSCHED_WORKER__PROCESSES": "4"}
+    assert [
+        problem
+        for each in found.values()
+        if each["apiVersion"] not in CUSTOM
+        for problem in wrong(each)
+    ] == []
