@@ -21,14 +21,17 @@ WORKDIR /src
 
 # A virtual environment is one folder to copy, and the place where images built on this one install theirs.
 # What is needed comes first: a layer that stays while only pgsched changes. Nothing but what `make lock` wrote gets in.
-COPY requirements.txt ./
-RUN python -m venv /opt/pgsched \
+COPY requirements.txt requirements-build.txt ./
+RUN python -m venv /build \
+    && /build/bin/pip install --require-hashes --only-binary :all: --requirement requirements-build.txt \
+    && python -m venv /opt/pgsched \
     && /opt/pgsched/bin/pip install --require-hashes --only-binary :all: --requirement requirements.txt
 
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations ./migrations
 COPY pgsched ./pgsched
-RUN /opt/pgsched/bin/pip install --no-deps .
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/pgsched/bin/pip install --no-deps /wheels/*.whl
 
 
 FROM ${PYTHON}

@@ -8,7 +8,10 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
 
 from tests.deploy.shipped import ROOT
 from tests.worker.running import Project
@@ -21,12 +24,25 @@ LAST_STAGE = DOCKERFILE.rpartition("\nFROM ")[2]
 
 
 def test_whatever_pip_fetches_is_locked() -> None:
-    """But for what builds the wheel, which doesn't get into the image."""
-    commands = re.findall(r"pip install (.*)$", DOCKERFILE.partition("\nFROM ")[2], re.MULTILINE)
-    assert commands == [
-        "--require-hashes --only-binary :all: --requirement requirements.txt",
-        "--no-deps .",
+    """What builds the wheel, too: it could put anything into it."""
+    commands = re.findall(r"pip (?:install|wheel) (.+)$", DOCKERFILE, re.MULTILINE)
+    for command in commands[:-2]:
+        assert re.match(r"--require-hashes --only-binary :all: --requirement requirements", command)
+    assert [command.split()[:2] for command in commands[-2:]] == [
+        ["--no-deps", "--no-build-isolation"],
+        ["--no-deps", "/wheels/*.whl"],
     ]
+
+
+def test_what_builds_the_wheel_is_locked() -> None:
+    [asked] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"][
+        "requires"
+    ]
+    lock = (ROOT / "requirements-build.txt").read_text("utf-8")
+    pinned = dict(re.findall(r"^(\S+)==(\S+) \\$", lock, re.MULTILINE))
+    assert Requirement(asked).specifier.contains(pinned["hatchling"])
+    assert lock.count("--hash=sha256:") >= len(pinned)
+    assert "://" not in lock, "an index of one machine is none of the others'"
 
 
 def test_the_health_check_tells_a_live_worker_from_none(database: str, tmp_path: Path) -> None:
