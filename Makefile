@@ -40,10 +40,14 @@ format: $(READY) ## put the code in its one format
 docs: $(READY) ## write docs/reference from the code
 	$(BIN)/python -m docs.generate
 
-lock: $(READY) ## write requirements.txt, what the image installs: pinned, with hashes
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--custom-compile-command 'make lock'
+
+lock: $(READY) ## write requirements.txt, what the image installs, and what builds the wheel: pinned, with hashes
 	@$(BIN)/python -m pip install --quiet --group lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	  --custom-compile-command 'make lock' --output-file requirements.txt pyproject.toml
+	$(COMPILE) --output-file requirements.txt pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' \
+	  | $(COMPILE) --output-file requirements-build.txt -
 
 bench: $(READY) ## drain rate and lateness beside the bare SQL loop
 	$(BIN)/python -m bench

@@ -45,7 +45,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 def test_nobody_kills_a_worker_that_still_may_stop_by_itself() -> None:
     said = {
         "systemd/pgsched.service": r"^TimeoutStopSec=(\d+)$",
-        "docs/how-to/deploy-kubernetes.md": r"terminationGracePeriodSeconds: (\d+)$",
+        "deploy/kubernetes/base/deployment.yaml": r"terminationGracePeriodSeconds: (\d+)$",
         "docs/how-to/deploy-docker.md": r"(?:--stop-timeout |stop_grace_period: )(\d+)",
     }
     for file, pattern in said.items():
