@@ -169,9 +169,9 @@ async def connect_task_async(
 
 
 @contextmanager
-def connection(conninfo: str) -> Generator[psycopg.Connection[Any]]:
+def connection(conninfo: str, *, name: str = "pgsched") -> Generator[psycopg.Connection[Any]]:
     """A connection for one errand. Raises: DatabaseUnavailable."""
-    opened = connect(conninfo)
+    opened = connect(conninfo, name=name)
     try:
         with translated():
             yield opened
