@@ -179,7 +179,7 @@ def _done(connection: psycopg.Connection[Any], names: Names, repair: Repair) -> 
         return Repaired(repair, problem=getattr(told, "reason", str(told)))
     sizes = drive(connection, names, _find_indexes(names), is_atomic=False)
     size_bytes = sum(index.size_bytes for index in sizes if index.name == repair.name)
-    return Repaired(repair, repair.size_bytes - size_bytes)
+    return Repaired(repair, max(0, repair.size_bytes - size_bytes))
 
 
 def _drop_left_over(connection: psycopg.Connection[Any], names: Names, failed: Repair) -> None:

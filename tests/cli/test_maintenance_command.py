@@ -27,7 +27,7 @@ def test_it_says_what_it_would_do_and_what_it_has_done(on_database: Command, dat
         done = on_database("maintenance")
         assert (done.status, done.err) == (0, "")
         assert done.out.splitlines() == [
-            f"create {HELD} (missing): 0.0 MB won",
+            f"built {HELD} (missing): 0.0 MB won",
             "table 'scheduled_tasks': 0.0 MB won",
         ]
         assert connection.execute(f"select to_regclass('{HELD}')::text".encode()).fetchone() == (

@@ -81,8 +81,8 @@ def project(tmp_path: Path, roles: Roles) -> Generator[Project]:
 def test_a_worker_does_all_it_does_as_the_worker_role(
     roles: Roles, project: Project, start: Start
 ) -> None:
-    """Runs, retries, gives up, chains, recurs, recovers from a dead poller and from a dead worker, says that it is here;
-    and what people then do by hand. It may not maintain, and says nothing of it.
+    """Runs, retries, gives up, chains, recurs, recovers from a dead poller and from a dead worker, says
+    that it is here; and what people then do by hand. It may not maintain, and says nothing of it.
     """
     with Client(roles.conninfo("schedule")) as client:
         for task in ("run", "run-async", "fail", "fail-twice", "isolated"):

@@ -9,6 +9,8 @@ from pgsched.cli.database import connected, settings_from
 from pgsched.cli.exits import ExitStatus
 from pgsched.cli.output import note, say, write
 
+DONE = {"reindex": "rebuilt", "create": "built", "drop": "dropped"}
+
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -76,7 +78,7 @@ def _tell(repaired: "Repaired") -> None:
     if repaired.problem:
         note(f"not done: {what}: {repaired.problem}")
     else:
-        say(f"{repair.sql.split()[0]} {what}: {_size(repaired.won_bytes)} won")
+        say(f"{DONE[repair.sql.split()[0]]} {what}: {_size(repaired.won_bytes)} won")
 
 
 def _size(size_bytes: int) -> str:
