@@ -226,7 +226,8 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
     assert refused("worker:\n  id: a\n  proceses: 3\n", config) == (
         "prod.yaml, line 3: worker.proceses: unknown key — did you mean 'processes'? (allowed: id, processes, "
         "concurrency, batch_size, polling_interval, heartbeat_timeout, heartbeat_interval, shutdown_timeout, "
-        "max_crashes, stall_timeout, max_executions_per_process, max_memory_per_process)"
+        "max_crashes, stall_timeout, max_executions_per_process, max_memory_per_process, "
+        "maintenance_interval)"
     )
     assert refused("workr:\n  id: a\n", config) == (
         "prod.yaml, line 1: workr: unknown section — did you mean 'worker'? "
@@ -343,6 +344,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "WORKER__STALL_TIMEOUT": "3m",
         "WORKER__MAX_EXECUTIONS_PER_PROCESS": "1000",
         "WORKER__MAX_MEMORY_PER_PROCESS": "512MB",
+        "WORKER__MAINTENANCE_INTERVAL": "2d",
         "MONITORING__HOST": "::1",
         "MONITORING__PORT": "9187",
         "MONITORING__TOKEN": "s3cret",
@@ -374,6 +376,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "stall_timeout": "3m",
             "max_executions_per_process": 1000,
             "max_memory_per_process": 512_000_000,
+            "maintenance_interval": "2d",
         },
         "monitoring": {"host": "::1", "port": 9187, "token": "***"},
         "logging": {"format": "json", "level": "warning"},

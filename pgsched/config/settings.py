@@ -247,6 +247,12 @@ class WorkerSettings(Section):
         "a size such as 512MB or 2GiB, at least 10MB; or null",
         ge=LEAST_MEMORY,
     )
+    maintenance_interval: Annotated[timedelta | None, BeforeValidator(_duration)] = _span(
+        DAY,
+        "how often one of the workers looks after the indexes, where its role may; null: never",
+        most=30 * DAY,
+        also="; or null",
+    )
 
     @property
     def identity(self) -> str:

@@ -40,6 +40,7 @@ def run_worker(settings: Settings, conninfo: str) -> int:
             stall_timeout=worker.stall_timeout,
             max_executions_per_process=worker.max_executions_per_process,
             max_memory_per_process=worker.max_memory_per_process,
+            maintenance_interval=worker.maintenance_interval,
             monitoring=_monitoring(settings.monitoring),
         )
     )

@@ -45,6 +45,7 @@ from pgsched.worker.roster import End, Ended, Member, Orders, Roster
 from pgsched.worker.runner import run_errand
 from pgsched.worker.stalls import Stalls
 from pgsched.worker.surroundings import in_touch_for_s
+from pgsched.worker.upkeep import Upkeep
 from pgsched.worker.wakeup import drained, stirred
 from pgsched.worker.wills import Wills
 
@@ -90,6 +91,7 @@ class Supervisor:
         self._lifeline = new_pipe()
         self._reporting = Reporting(plan)
         self._slots = self._reporting.slots
+        self._upkeep = Upkeep(plan)
         self._wills = Wills()
         self._orders: Pipe | None = None
         self._housekeeper = Child(Board(0))
@@ -147,6 +149,8 @@ class Supervisor:
             self._try_to_start(self._reporting.reporter, self._start_reporter)
         if self._stage is not Stage.RUNNING or self._orders is None:
             return
+        if self._upkeep.child.is_due:
+            self._try_to_start(self._upkeep.child, lambda: self._upkeep.start(self._private_ends))
         for number, slot in enumerate(self._slots):
             if slot.is_due:
                 self._try_to_start(slot, partial(self._start_poller, number, slot))
@@ -278,7 +282,8 @@ class Supervisor:
             if slot.pid is not None and not slot.is_out_of_touch
         ]
         if self._stage is Stage.RUNNING:
-            children = (self._housekeeper, self._reporting.reporter, *self._slots)
+            others = (self._housekeeper, self._reporting.reporter, self._upkeep.child)
+            children = (*others, *self._slots)
             waits += [child.restart_at - monotonic() for child in children if child.pid is None]
         return max(0.0, min(waits))
 
@@ -300,6 +305,8 @@ class Supervisor:
         if pid == self._reporting.reporter.pid:
             self._reporting.reporter.note_end()
             self._log.error(Event.REPORTER_DIED, pid=pid, status=status_word(status))
+            return
+        if self._upkeep.note_end(pid):
             return
         for slot in self._slots:
             if slot.pid == pid:
@@ -354,6 +361,7 @@ class Supervisor:
         self._stage = Stage.AT_ONCE if how is AT_ONCE else Stage.DRAINING
         self._stopping_since = monotonic()
         self._reporting.note_stopping()
+        self._upkeep.stop()
         notify("STOPPING=1")
         grace_s = KILL_GRACE_S
         if how is DRAIN:
