@@ -1,4 +1,4 @@
-"""The parent of a worker's processes: forks, watches, restarts, passes signals on.
+"""The parent of a worker's processes: forks, watches, restarts, passes signals on. A reload makes another one.
 
 Holds no connection, ever, so that each later fork is as clean as the first; never sees an execution. What pollers
 leave behind when they die is handed on by the housekeeper, to which it keeps telling who is there.
@@ -21,9 +21,12 @@ from setproctitle import setproctitle
 
 from pgsched.domain.presence import DRAINING, RUNNING
 from pgsched.log import Event, Logger
+from pgsched.worker.announcing import Announcer
 from pgsched.worker.board import Board, Moment
 from pgsched.worker.child import Child, Slot
 from pgsched.worker.clock import monotonic
+from pgsched.worker.generation import RETIRE as RETIRE_ORDER
+from pgsched.worker.generation import WORK
 from pgsched.worker.housekeeper import Household, Housekeeper
 from pgsched.worker.notify import notify
 from pgsched.worker.poller import Poller, Shared
@@ -33,6 +36,7 @@ from pgsched.worker.process import (
     DRAIN,
     EXIT_AT_ONCE,
     EXIT_OK,
+    RETIRE,
     Pipe,
     Signals,
     fork,
@@ -44,15 +48,19 @@ from pgsched.worker.reporting import Reporting
 from pgsched.worker.roster import End, Ended, Member, Orders, Roster
 from pgsched.worker.runner import run_errand
 from pgsched.worker.stalls import Stalls
+from pgsched.worker.succession import Succession
 from pgsched.worker.surroundings import in_touch_for_s
+from pgsched.worker.terminal import has_terminal
 from pgsched.worker.wakeup import drained, stirred
 from pgsched.worker.wills import Wills
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pgsched.worker.generation import Predecessor
     from pgsched.worker.plan import Plan
     from pgsched.worker.runners import Request
+    from pgsched.worker.succession import Ended as EndedGeneration
 
 EXIT_GAVE_UP = 1
 
@@ -75,17 +83,22 @@ class Stage(Enum):
     """Forward only."""
 
     RUNNING = "running"
+    RETIRED = "retired"
+    """Another generation works in its place; what runs may take its time."""
     DRAINING = "draining"
     AT_ONCE = "at once"
 
 
 class Supervisor:
-    """One worker."""
+    """One worker, or one generation of it: `predecessor` is the main process then, whose orders are obeyed."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, predecessor: Predecessor | None = None) -> None:
         self._plan = plan
         self._log = Logger()
-        self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
+        self._predecessor = predecessor
+        self._succession = Succession()
+        self._has_terminal = has_terminal()
+        self._signals = _signals(is_main=predecessor is None)
         self._started_at = monotonic()
         self._lifeline = new_pipe()
         self._reporting = Reporting(plan)
@@ -93,6 +106,9 @@ class Supervisor:
         self._wills = Wills()
         self._orders: Pipe | None = None
         self._housekeeper = Child(Board(0))
+        self._announcer = Announcer(
+            plan, self._slots, notify if predecessor is None else predecessor.tell
+        )
         self._ended: list[Ended] = []
         self._killed: set[int] = set()
         self._stalled: set[int] = set()
@@ -102,6 +118,7 @@ class Supervisor:
         self._kill_at = float("inf")
         self._unready_deaths = 0
         self._is_announced = False
+        self._is_emptied = False
         self._status = EXIT_OK
 
     def run(self) -> int:
@@ -116,16 +133,27 @@ class Supervisor:
             tasks=sorted(plan.tasks),
         )
         self._warn_of_low_limit()
-        while self._stage is Stage.RUNNING or self._has_pollers():
-            self._reporting.note_turn()
-            self._start_missing()
-            self._wait()
-            self._end_what_is_out_of_touch()
-            self._kill_late()
-            self._kill_stalled()
+        self._announcer.note_starting()
+        if self._predecessor is None:
+            self._reporting.begin()
+        while self._stage is Stage.RUNNING or self._has_pollers() or not self._succession.is_over:
+            self._turn()
         self._end_others()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status
+
+    def _turn(self) -> None:
+        self._reporting.note_turn()
+        self._start_missing()
+        self._wait()
+        self._end_what_is_out_of_touch()
+        self._kill_late()
+        self._kill_stalled()
+        self._succession.check_time()
+        if not self._succession.has_current:
+            self._announcer.turn(self._housekeeper)
+        if self._stage is not Stage.RUNNING and not self._has_pollers():
+            self._close_orders()
 
     def _warn_of_low_limit(self) -> None:
         most = self._plan.max_memory_per_process
@@ -141,7 +169,7 @@ class Supervisor:
     # Forking
 
     def _start_missing(self) -> None:
-        if self._housekeeper.is_due:
+        if self._housekeeper.is_due and not self._is_emptied:
             self._try_to_start(self._housekeeper, self._start_housekeeper)
         if self._reporting.reporter.is_due and self._orders is not None:
             self._try_to_start(self._reporting.reporter, self._start_reporter)
@@ -176,7 +204,7 @@ class Supervisor:
         def main() -> int:
             return Housekeeper(self._plan, household, Orders(orders.reading, roster)).run()
 
-        closing = (orders.writing, *self._lifeline, *self._runners_ends)
+        closing = (orders.writing, *self._lifeline, *self._runners_ends, *self._succession.ends)
         title = f"pgsched: housekeeper of {self._plan.worker_id}"
         self._housekeeper.clear_board()
         self._housekeeper.note_start(fork(title, main, closing=closing))
@@ -226,7 +254,7 @@ class Supervisor:
     def _private_ends(self) -> tuple[int, ...]:
         """What the supervisor keeps for itself: its death must show."""
         assert self._orders is not None
-        return (self._lifeline.writing, *self._orders, *self._runners_ends)
+        return (self._lifeline.writing, *self._orders, *self._runners_ends, *self._succession.ends)
 
     def _roster(self) -> Roster:
         members = tuple(
@@ -250,6 +278,9 @@ class Supervisor:
         ends = dict.fromkeys([self._signals.bell.fileno(), *ready_pipes], select.POLLIN)
         for slot in self._slots:
             ends |= slot.runners.ends
+        ends |= dict.fromkeys(self._succession.ends, select.POLLIN)
+        if self._predecessor is not None:
+            ends[self._predecessor.fileno()] = select.POLLIN
         stirring = stirred(ends, self._wait_s())
         for end in stirring & ready_pipes.keys():
             drained(end)
@@ -259,8 +290,15 @@ class Supervisor:
             if request := slot.runners.next_request():
                 self._start_runner(slot, request)
         for received in self._signals.received():
-            if received is not signal.SIGCHLD:
+            if received is signal.SIGHUP:
+                self._reload()
+            elif received is not signal.SIGCHLD:
                 self._obey(received)
+        if self._predecessor is not None and self._predecessor.fileno() in stirring:
+            self._take_orders(self._predecessor)
+        if self._succession.listen(stirring):
+            self._retire()
+            self._succession.let_work()
         self._reap()
 
     def _note_ready(self, slot: Slot) -> None:
@@ -268,10 +306,11 @@ class Supervisor:
         self._unready_deaths = 0
         if not self._is_announced and all(each.is_ready for each in self._slots):
             self._is_announced = True
-            notify(f"READY=1\nSTATUS={len(self._slots)} pollers, {len(self._plan.tasks)} tasks")
+            self._announcer.note_ready()
 
     def _wait_s(self) -> float:
         waits = [self._kill_at - monotonic(), self._stalls.ask_in_s]
+        waits += [self._succession.wait_s, self._announcer.wait_s]
         waits += [
             in_touch_for_s(self._plan, slot.board)
             for slot in self._slots
@@ -295,11 +334,16 @@ class Supervisor:
     def _note_end(self, pid: int, status: int) -> None:
         if pid == self._housekeeper.pid:
             self._housekeeper.note_end()
+            if self._is_emptied:
+                return
             self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=status_word(status))
             return
         if pid == self._reporting.reporter.pid:
             self._reporting.reporter.note_end()
             self._log.error(Event.REPORTER_DIED, pid=pid, status=status_word(status))
+            return
+        if ended := self._succession.note_end(pid, status):
+            self._note_successor_end(ended, pid)
             return
         for slot in self._slots:
             if slot.pid == pid:
@@ -338,13 +382,64 @@ class Supervisor:
         self._stop(DRAIN)
         self._status = EXIT_GAVE_UP
 
+    # Reloading
+
+    def _reload(self) -> None:
+        """Start another generation, which reads code and config anew. Goes on as before until that one is ready."""
+        if self._has_terminal and not has_terminal():
+            self._obey(signal.SIGHUP)  # the terminal was closed, on a worker that was run by hand
+        elif not self._is_stopping:
+            self._succession.begin()
+
+    def _retire(self) -> None:
+        """Another generation is ready. What runs here ends in its own time, if nobody asks the worker to stop."""
+        if self._stage is not Stage.RUNNING:
+            return
+        self._stage = Stage.RETIRED
+        self._reporting.end()
+        self._signal_pollers(RETIRE)
+        self._tell_housekeeper()
+
+    def _take_orders(self, predecessor: Predecessor) -> None:
+        try:
+            orders = predecessor.heard()
+        except EOFError:
+            self._log.warning(Event.WORKER_ORPHANED, worker=self._plan.worker_id, pid=os.getpid())
+            predecessor.close()
+            self._predecessor = None
+            self._stop(DRAIN)
+            return
+        for order in orders:
+            if order == WORK:
+                self._reporting.begin()
+            elif order == RETIRE_ORDER:
+                self._retire()
+            else:
+                self._obey(signal.Signals[order])
+
+    def _note_successor_end(self, ended: EndedGeneration, pid: int) -> None:
+        """Where the one that works has ended unasked, so does the worker: whoever started it starts it again."""
+        if ended.status and not self._is_stopping:
+            self._log.error(Event.SUPERVISOR_DIED, pid=pid, status=status_word(ended.status))
+        if ended.was_current and not self._is_stopping:
+            self._stop(DRAIN)
+            self._status = EXIT_GAVE_UP
+        elif ended.was_current and ended.status:
+            self._status = EXIT_AT_ONCE
+
     # Stopping
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stage in {Stage.DRAINING, Stage.AT_ONCE}
 
     def _obey(self, received: signal.Signals) -> None:
         """The first signal drains, a second ends at once (and SIGQUIT does so right away)."""
-        if self._stage is not Stage.RUNNING and monotonic() - self._stopping_since < SAME_REQUEST_S:
+        is_quit = received is signal.SIGQUIT
+        is_soon = monotonic() - self._stopping_since < SAME_REQUEST_S
+        if self._is_stopping and is_soon and not is_quit:
             return
-        at_once = received is signal.SIGQUIT or self._stage is not Stage.RUNNING
+        at_once = is_quit or self._is_stopping
         self._log.info(Event.WORKER_STOPPING, signal=received.name, at_once=at_once)
         self._stop(AT_ONCE if at_once else DRAIN)
         if at_once:
@@ -354,16 +449,20 @@ class Supervisor:
         self._stage = Stage.AT_ONCE if how is AT_ONCE else Stage.DRAINING
         self._stopping_since = monotonic()
         self._reporting.note_stopping()
-        notify("STOPPING=1")
+        self._succession.stop(signal.SIGQUIT if how is AT_ONCE else signal.SIGTERM)
         grace_s = KILL_GRACE_S
         if how is DRAIN:
             grace_s += self._plan.shutdown_timeout.total_seconds()
         self._kill_at = monotonic() + grace_s
+        self._announcer.note_stopping(self._kill_at)
+        self._signal_pollers(how)
+        if self._orders is not None and not self._is_emptied:
+            self._tell_housekeeper()
+
+    def _signal_pollers(self, number: signal.Signals) -> None:
         for slot in self._slots:
             if slot.pid is not None:
-                os.kill(slot.pid, how)
-        if self._orders is not None:
-            self._tell_housekeeper()
+                os.kill(slot.pid, number)
 
     def _kill_late(self) -> None:
         """A poller that does not leave in time hangs: what it held is handed back, as nothing of it is left to run."""
@@ -401,20 +500,34 @@ class Supervisor:
                 self._log.error(Event.HOUSEKEEPER_KILLED, **facts)
             os.kill(child.pid, signal.SIGKILL)
 
-    def _end_others(self) -> None:
-        """Closing its orders ends the housekeeper, once it has handed on what the pollers left."""
-        if self._orders is not None:
+    def _close_orders(self) -> None:
+        """That ends the housekeeper, once it has handed on what the pollers left."""
+        if self._orders is not None and not self._is_emptied:
             os.close(self._orders.writing)
+        self._is_emptied = True
+
+    def _end_others(self) -> None:
+        self._close_orders()
         self._housekeeper.wait_end(HOUSEKEEPER_GRACE_S)
         os.close(self._lifeline.writing)
         self._reporting.reporter.wait_end(REPORTER_GRACE_S)
 
 
-def run_plan(plan: Plan) -> int:
+def _signals(*, is_main: bool) -> Signals:
+    """Only the main process heeds those that may come to the whole group; the others hear it from that one."""
+    asked = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    if not is_main:
+        return Signals((signal.SIGCHLD,), ignored=(*asked, signal.SIGHUP))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        return Signals((*asked, signal.SIGCHLD))
+    return Signals((*asked, signal.SIGHUP, signal.SIGCHLD))
+
+
+def run_plan(plan: Plan, predecessor: Predecessor | None = None) -> int:
     """Check the database, then run the worker. Raises: DatabaseUnavailable, SchemaMismatch, before anything runs."""
     preflight(plan)
     sys.stdout.flush()
     sys.stderr.flush()
     gc.collect()
     gc.freeze()  # what is loaded now stays shared with the forks
-    return Supervisor(plan).run()
+    return Supervisor(plan, predecessor).run()
