@@ -1,6 +1,4 @@
-"""`python -m tests.worker.hurried worker …`: pgsched, but who is being reloaded must soon be ready, and who stands still
-keeps the watchdog unfed after a moment.
-"""
+"""`python -m tests.worker.hurried worker …`: pgsched, but given up and told are things sooner."""
 
 from __future__ import annotations
 
@@ -9,5 +7,6 @@ from pgsched.worker import announcing, succession
 
 if __name__ == "__main__":
     succession.READY_WITHIN_S = 3.0
+    announcing.STATUS_S = 0.3
     announcing.LEAST_STILL_S = 0.0
     main()

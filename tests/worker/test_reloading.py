@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pgsched.worker.supervisor import SAME_REQUEST_S
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker, is_there
 
@@ -172,6 +174,8 @@ def test_a_second_signal_ends_all_generations_at_once(project: Project, start: S
     project.wait_entries("old-started", count=2)
     worker.signal(signal.SIGTERM)
     worker.wait_event("worker.stopping", count=2)  # one of each
+    asked_at = time.monotonic()
+    wait_until(lambda: time.monotonic() > asked_at + SAME_REQUEST_S, describe="another request")
     worker.signal(signal.SIGTERM)
     assert worker.wait_exit() == 1
     assert [row["picked"] for row in _rows(project)] == [False, False]
@@ -199,4 +203,3 @@ def test_nothing_outlives_a_killed_supervisor(project: Project, start: Start, wh
     assert project.row("1") is None
     told = "worker.orphaned" if who == "main" else "supervisor.died"
     assert len(worker.events(told)) == 1
-
