@@ -8,13 +8,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Start = Callable[..., Worker]
 
