@@ -24,7 +24,7 @@ READY_WITHIN_S = 75.0
 """Beyond that it isn't waited for: whoever asked for a reload (systemd: 90 s) wants to hear something."""
 
 
-class Ended(NamedTuple):
+class EndedGeneration(NamedTuple):
     """A generation is gone: was it the one that worked, and with which exit status?"""
 
     was_current: bool
@@ -140,7 +140,7 @@ class Succession:
         for each in self._all:
             each.stop(order.name)
 
-    def note_end(self, pid: int, status: int) -> Ended | None:
+    def note_end(self, pid: int, status: int) -> EndedGeneration | None:
         """A process is gone; answers what it was, if it was one of these."""
         generation = next((each for each in self._all if each.pid == pid), None)
         if generation is None:
@@ -154,7 +154,7 @@ class Succession:
         else:
             self._leaving.remove(generation)
         generation.line.close()
-        return Ended(was_current, status)
+        return EndedGeneration(was_current, status)
 
     def _note_never_ready(self, generation: Generation, status: int) -> None:
         if self._is_stopping:

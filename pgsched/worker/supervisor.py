@@ -9,27 +9,24 @@ from __future__ import annotations
 import gc
 import math
 import os
-import secrets
 import select
 import signal
 import sys
 from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
-from pgsched.domain.presence import DRAINING, RUNNING
+from pgsched.domain.presence import DRAINING
 from pgsched.log import Event, Logger
 from pgsched.worker.announcing import Announcer
-from pgsched.worker.board import Board, Moment
-from pgsched.worker.child import Child, Slot
+from pgsched.worker.board import Moment
+from pgsched.worker.child import Slot
 from pgsched.worker.clock import monotonic
+from pgsched.worker.family import Family
 from pgsched.worker.generation import RETIRE as RETIRE_ORDER
 from pgsched.worker.generation import WORK
-from pgsched.worker.housekeeper import Household, Housekeeper
 from pgsched.worker.notify import notify
-from pgsched.worker.poller import Poller, Shared
 from pgsched.worker.preflight import preflight
 from pgsched.worker.process import (
     AT_ONCE,
@@ -37,30 +34,21 @@ from pgsched.worker.process import (
     EXIT_AT_ONCE,
     EXIT_OK,
     RETIRE,
-    Pipe,
     Signals,
-    fork,
-    new_pipe,
     resident_bytes,
     status_word,
 )
-from pgsched.worker.reporting import Reporting
-from pgsched.worker.roster import End, Ended, Member, Orders, Roster
-from pgsched.worker.runner import run_errand
+from pgsched.worker.roster import End, Ended
 from pgsched.worker.stalls import Stalls
 from pgsched.worker.succession import Succession
 from pgsched.worker.surroundings import in_touch_for_s
 from pgsched.worker.terminal import has_terminal
 from pgsched.worker.wakeup import drained, stirred
-from pgsched.worker.wills import Wills
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pgsched.worker.generation import Predecessor
     from pgsched.worker.plan import Plan
-    from pgsched.worker.runners import Request
-    from pgsched.worker.succession import Ended as EndedGeneration
+    from pgsched.worker.succession import EndedGeneration
 
 EXIT_GAVE_UP = 1
 
@@ -72,11 +60,6 @@ SAME_REQUEST_S = 0.1
 
 KILL_GRACE_S = 5.0
 """Beyond the shutdown timeout: a poller whose main thread still moves leaves by itself well before."""
-
-HOUSEKEEPER_GRACE_S = 7.0
-REPORTER_GRACE_S = 2.0
-
-REMEMBERED_ENDS = 100
 
 
 class Stage(Enum):
@@ -99,17 +82,12 @@ class Supervisor:
         self._succession = Succession()
         self._has_terminal = has_terminal()
         self._signals = _signals(is_main=predecessor is None)
-        self._started_at = monotonic()
-        self._lifeline = new_pipe()
-        self._reporting = Reporting(plan)
-        self._slots = self._reporting.slots
-        self._wills = Wills()
-        self._orders: Pipe | None = None
-        self._housekeeper = Child(Board(0))
+        self._family = Family(plan, lambda: self._succession.ends)
+        self._slots = self._family.slots
+        self._reporting = self._family.reporting
         self._announcer = Announcer(
             plan, self._slots, notify if predecessor is None else predecessor.tell
         )
-        self._ended: list[Ended] = []
         self._killed: set[int] = set()
         self._stalled: set[int] = set()
         self._stalls = Stalls(plan)
@@ -118,7 +96,6 @@ class Supervisor:
         self._kill_at = float("inf")
         self._unready_deaths = 0
         self._is_announced = False
-        self._is_emptied = False
         self._status = EXIT_OK
 
     def run(self) -> int:
@@ -136,24 +113,28 @@ class Supervisor:
         self._announcer.note_starting()
         if self._predecessor is None:
             self._reporting.begin()
-        while self._stage is Stage.RUNNING or self._has_pollers() or not self._succession.is_over:
+        while (
+            self._stage is Stage.RUNNING or self._family.has_pollers or not self._succession.is_over
+        ):
             self._turn()
-        self._end_others()
+        self._family.end()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status
 
     def _turn(self) -> None:
         self._reporting.note_turn()
-        self._start_missing()
+        self._family.start_others()
+        if self._stage is Stage.RUNNING:
+            self._family.start_pollers()
         self._wait()
         self._end_what_is_out_of_touch()
         self._kill_late()
         self._kill_stalled()
         self._succession.check_time()
         if not self._succession.has_current:
-            self._announcer.turn(self._housekeeper)
-        if self._stage is not Stage.RUNNING and not self._has_pollers():
-            self._close_orders()
+            self._announcer.turn(self._family.housekeeper)
+        if self._stage is not Stage.RUNNING and not self._family.has_pollers:
+            self._family.dismiss_housekeeper()
 
     def _warn_of_low_limit(self) -> None:
         most = self._plan.max_memory_per_process
@@ -163,132 +144,33 @@ class Supervisor:
                 Event.LIMIT_TOO_LOW, key=key, limit_mb=most // 10**6, resident_mb=resident_mb
             )
 
-    def _has_pollers(self) -> bool:
-        return any(slot.pid is not None for slot in self._slots)
-
-    # Forking
-
-    def _start_missing(self) -> None:
-        if self._housekeeper.is_due and not self._is_emptied:
-            self._try_to_start(self._housekeeper, self._start_housekeeper)
-        if self._reporting.reporter.is_due and self._orders is not None:
-            self._try_to_start(self._reporting.reporter, self._start_reporter)
-        if self._stage is not Stage.RUNNING or self._orders is None:
-            return
-        for number, slot in enumerate(self._slots):
-            if slot.is_due:
-                self._try_to_start(slot, partial(self._start_poller, number, slot))
-
-    def _try_to_start(self, child: Child, start: Callable[[], None]) -> None:
-        """A machine that has no process or descriptor to spare now may have one soon."""
-        try:
-            start()
-        except OSError as error:
-            child.note_failed_start()
-            self._log.error(Event.FORK_FAILED, error=str(error))
-
-    def _start_housekeeper(self) -> None:
-        orders, roster = new_pipe(), self._roster()
-        if self._orders is not None:
-            self._orders.close()
-        self._orders = orders
-        household = Household(
-            self._housekeeper.board,
-            [slot.board for slot in self._slots],
-            [slot.wake.writing for slot in self._slots],
-            self._wills,
-            self._started_at,
-            self._reporting.housekeeper_tally,
-        )
-
-        def main() -> int:
-            return Housekeeper(self._plan, household, Orders(orders.reading, roster)).run()
-
-        closing = (orders.writing, *self._lifeline, *self._runners_ends, *self._succession.ends)
-        title = f"pgsched: housekeeper of {self._plan.worker_id}"
-        self._housekeeper.clear_board()
-        self._housekeeper.note_start(fork(title, main, closing=closing))
-
-    def _start_reporter(self) -> None:
-        self._reporting.start(self._lifeline.reading, self._private_ends)
-
-    def _start_poller(self, number: int, slot: Slot) -> None:
-        identity = f"{self._plan.worker_id}/{number}-{secrets.token_hex(4)}"
-        shared = Shared(
-            slot.board,
-            slot.runners.asking_end,
-            self._wills,
-            wake=slot.wake.reading,
-            lifeline=self._lifeline.reading,
-            ready=slot.ready.writing,
-            tally=slot.tally,
-        )
-
-        def main() -> int:
-            return Poller(self._plan, identity, number=number, shared=shared).run()
-
-        slot.clear_board()
-        slot.note_start(fork(f"pgsched: poller {identity}", main, closing=self._private_ends))
-        slot.identity = identity
-        slot.is_ready = False
-        self._tell_housekeeper()
-
-    def _start_runner(self, slot: Slot, request: Request) -> None:
-        """One run wants a process of its own."""
-        parent = os.getpid()
-
-        def main() -> int:
-            return run_errand(self._plan, slot.board, request.channel, supervisor=parent)
-
-        title = f"pgsched: runner of {slot.identity}"
-        try:
-            slot.runners.start(request, lambda: fork(title, main, closing=self._private_ends))
-        except OSError as error:
-            self._log.error(Event.FORK_FAILED, poller=slot.identity, error=str(error))
-
-    @property
-    def _runners_ends(self) -> tuple[int, ...]:
-        return tuple(end for slot in self._slots for end in slot.runners.descriptors)
-
-    @property
-    def _private_ends(self) -> tuple[int, ...]:
-        """What the supervisor keeps for itself: its death must show."""
-        assert self._orders is not None
-        return (self._lifeline.writing, *self._orders, *self._runners_ends, *self._succession.ends)
-
-    def _roster(self) -> Roster:
-        members = tuple(
-            Member(slot.identity, slot.pid, number)
-            for number, slot in enumerate(self._slots)
-            if slot.pid is not None
-        )
-        state = RUNNING if self._stage is Stage.RUNNING else DRAINING
-        return Roster(members, tuple(self._ended), state)
-
-    def _tell_housekeeper(self) -> None:
-        """Where it doesn't listen, its successor is forked with the roster of that moment."""
-        assert self._orders is not None
-        if not self._roster().tell(self._orders.writing) and self._housekeeper.pid is not None:
-            os.kill(self._housekeeper.pid, signal.SIGKILL)
-
     # Watching
 
     def _wait(self) -> None:
         ready_pipes = {slot.ready.reading: slot for slot in self._slots}
-        ends = dict.fromkeys([self._signals.bell.fileno(), *ready_pipes], select.POLLIN)
-        for slot in self._slots:
-            ends |= slot.runners.ends
-        ends |= dict.fromkeys(self._succession.ends, select.POLLIN)
-        if self._predecessor is not None:
-            ends[self._predecessor.fileno()] = select.POLLIN
-        stirring = stirred(ends, self._wait_s())
+        stirring = stirred(self._ends | dict.fromkeys(ready_pipes, select.POLLIN), self._wait_s())
         for end in stirring & ready_pipes.keys():
             drained(end)
             self._note_ready(ready_pipes[end])
         for slot in self._slots:
             slot.runners.end_abandoned(stirring)
             if request := slot.runners.next_request():
-                self._start_runner(slot, request)
+                self._family.start_runner(slot, request)
+        self._listen(stirring)
+        self._reap()
+
+    @property
+    def _ends(self) -> dict[int, int]:
+        """What to wait for besides pollers that become ready."""
+        ends = dict.fromkeys([self._signals.bell.fileno(), *self._succession.ends], select.POLLIN)
+        if self._predecessor is not None:
+            ends[self._predecessor.fileno()] = select.POLLIN
+        for slot in self._slots:
+            ends |= slot.runners.ends
+        return ends
+
+    def _listen(self, stirring: set[int]) -> None:
+        """To signals, to the predecessor, and to the other generations."""
         for received in self._signals.received():
             if received is signal.SIGHUP:
                 self._reload()
@@ -299,7 +181,6 @@ class Supervisor:
         if self._succession.listen(stirring):
             self._retire()
             self._succession.let_work()
-        self._reap()
 
     def _note_ready(self, slot: Slot) -> None:
         slot.is_ready = True
@@ -317,7 +198,7 @@ class Supervisor:
             if slot.pid is not None and not slot.is_out_of_touch
         ]
         if self._stage is Stage.RUNNING:
-            children = (self._housekeeper, self._reporting.reporter, *self._slots)
+            children = (self._family.housekeeper, self._reporting.reporter, *self._slots)
             waits += [child.restart_at - monotonic() for child in children if child.pid is None]
         return max(0.0, min(waits))
 
@@ -332,9 +213,9 @@ class Supervisor:
             self._note_end(pid, os.waitstatus_to_exitcode(wait_status))
 
     def _note_end(self, pid: int, status: int) -> None:
-        if pid == self._housekeeper.pid:
-            self._housekeeper.note_end()
-            if self._is_emptied:
+        if pid == self._family.housekeeper.pid:
+            self._family.housekeeper.note_end()
+            if self._family.is_dismissed:
                 return
             self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=status_word(status))
             return
@@ -360,9 +241,7 @@ class Supervisor:
         slot.note_end(has_died=end is End.DIED)
         slot.runners.end_all()
         traces = slot.board.traces if end is End.DIED else ()
-        self._ended = [*self._ended, Ended(slot.identity, end, traces, status_word(status))]
-        self._ended = self._ended[-REMEMBERED_ENDS:]
-        self._tell_housekeeper()
+        self._family.note_ended(Ended(slot.identity, end, traces, status_word(status)))
         if end is End.DIED:
             self._log.error(
                 Event.POLLER_DIED, poller=slot.identity, pid=pid, status=status_word(status)
@@ -397,8 +276,9 @@ class Supervisor:
             return
         self._stage = Stage.RETIRED
         self._reporting.end()
-        self._signal_pollers(RETIRE)
-        self._tell_housekeeper()
+        self._family.signal_pollers(RETIRE)
+        self._family.state = DRAINING
+        self._family.tell_housekeeper()
 
     def _take_orders(self, predecessor: Predecessor) -> None:
         try:
@@ -455,14 +335,9 @@ class Supervisor:
             grace_s += self._plan.shutdown_timeout.total_seconds()
         self._kill_at = monotonic() + grace_s
         self._announcer.note_stopping(self._kill_at)
-        self._signal_pollers(how)
-        if self._orders is not None and not self._is_emptied:
-            self._tell_housekeeper()
-
-    def _signal_pollers(self, number: signal.Signals) -> None:
-        for slot in self._slots:
-            if slot.pid is not None:
-                os.kill(slot.pid, number)
+        self._family.signal_pollers(how)
+        self._family.state = DRAINING
+        self._family.tell_housekeeper()
 
     def _kill_late(self) -> None:
         """A poller that does not leave in time hangs: what it held is handed back, as nothing of it is left to run."""
@@ -488,7 +363,7 @@ class Supervisor:
     def _kill_stalled(self) -> None:
         """Who stands still is of no use: what a poller ran is suspected, and runs alone the next time."""
         reporter = self._reporting.reporter
-        for child in self._stalls.found((self._housekeeper, reporter), self._slots):
+        for child in self._stalls.found((self._family.housekeeper, reporter), self._slots):
             assert child.pid is not None
             self._stalled.add(child.pid)
             facts = {"pid": child.pid, "reason": "stalled"}
@@ -499,18 +374,6 @@ class Supervisor:
             else:
                 self._log.error(Event.HOUSEKEEPER_KILLED, **facts)
             os.kill(child.pid, signal.SIGKILL)
-
-    def _close_orders(self) -> None:
-        """That ends the housekeeper, once it has handed on what the pollers left."""
-        if self._orders is not None and not self._is_emptied:
-            os.close(self._orders.writing)
-        self._is_emptied = True
-
-    def _end_others(self) -> None:
-        self._close_orders()
-        self._housekeeper.wait_end(HOUSEKEEPER_GRACE_S)
-        os.close(self._lifeline.writing)
-        self._reporting.reporter.wait_end(REPORTER_GRACE_S)
 
 
 def _signals(*, is_main: bool) -> Signals:

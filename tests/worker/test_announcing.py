@@ -65,7 +65,10 @@ class Manager:
 
     def wait_silence(self, start: str, longest_s: float) -> None:
         """Until none of these has come for so long."""
-        last = lambda: max(each.at for each in list(self.heard) if each.text.startswith(start))  # noqa: E731
+
+        def last() -> float:
+            return max(each.at for each in list(self.heard) if each.text.startswith(start))
+
         wait_until(lambda: time.monotonic() - last() > longest_s, describe=f"no more {start}")
 
 
