@@ -348,6 +348,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "MONITORING__TOKEN": "s3cret",
         "LOGGING__FORMAT": "json",
         "LOGGING__LEVEL": "WARNING",
+        "LOGGING__FAILURES": "Info",
     }
     shown = settings_as_shown(load_settings(None))
     assert {f"{section}__{key}".upper() for section in shown for key in shown[section]} == {*values}
@@ -376,7 +377,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "max_memory_per_process": 512_000_000,
         },
         "monitoring": {"host": "::1", "port": 9187, "token": "***"},
-        "logging": {"format": "json", "level": "warning"},
+        "logging": {"format": "json", "level": "warning", "failures": "info"},
     }
 
 

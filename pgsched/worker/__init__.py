@@ -15,6 +15,7 @@ def run_worker(settings: Settings, conninfo: str) -> int:
 
     Raises: ConfigError, TaskModuleError, DatabaseUnavailable, SchemaMismatch, all before any task runs.
     """
+    from pgsched.log import level_of
     from pgsched.registry import load_tasks
     from pgsched.store.session import Database
     from pgsched.store.statement import Names
@@ -41,6 +42,8 @@ def run_worker(settings: Settings, conninfo: str) -> int:
             max_executions_per_process=worker.max_executions_per_process,
             max_memory_per_process=worker.max_memory_per_process,
             monitoring=_monitoring(settings.monitoring),
+            failures_level=level_of(settings.logging.failures),
+            mask=database.mask,
         )
     )
 

@@ -39,6 +39,7 @@ from pgsched.worker.process import (
     standard_files,
 )
 from pgsched.worker.surroundings import surroundings_of
+from pgsched.worker.telling import Teller
 from pgsched.worker.timer import Timer
 from pgsched.worker.wakeup import Bell, Wakeup, readable
 
@@ -138,13 +139,19 @@ class Poller:
             nursery=Nursery(shared.nursery, self._clock, identity),
             report=self._finished.ring,
         )
+        teller = Teller(
+            self._log,
+            self._clock,
+            failures_level=plan.failures_level,
+            max_crashes=plan.max_crashes,
+        )
         self._completer = Completer(
             self._session,
-            Writer(identity, plan.polling_interval, plan.max_crashes),
+            Writer(identity, plan.polling_interval, plan.max_crashes, plan.mask),
             tasks=plan.tasks,
             clock=self._clock,
             answered=self._note_answered,
-            log=self._log,
+            teller=teller,
         )
 
     def run(self) -> int:

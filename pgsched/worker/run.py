@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished
 from pgsched.domain.task import caller_of
 from pgsched.domain.text import storable
+from pgsched.log import bind_run
 from pgsched.worker.clock import monotonic
 from pgsched.worker.process import end_stray
 
@@ -55,6 +56,7 @@ def runnables_of(tasks: Mapping[str, AnyTask]) -> dict[str, Runnable]:
 def run_here(runnable: Runnable, execution: Held, context: ExecutionContext) -> Finished:
     """Call the task's function, and see an async one to its end. Never raises, whatever the user's code does."""
     pid, started_at = os.getpid(), monotonic()
+    bind_run(execution)
     outcome: Outcome
     try:
         answer = runnable.call(execution.task_data, context)
