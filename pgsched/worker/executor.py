@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pgsched.domain.context import Surroundings
     from pgsched.domain.execution import Held
     from pgsched.domain.outcome import Outcome
+    from pgsched.tracing import RunTracing
     from pgsched.worker.board import Board
     from pgsched.worker.nursery import Nursery
     from pgsched.worker.plan import Plan
@@ -72,9 +73,10 @@ class Executor:
         *,
         board: Board,
         nursery: Nursery,
+        tracing: RunTracing | None,
         report: Callable[[], None],
     ) -> None:
-        self._runnables = runnables_of(plan.tasks)
+        self._runnables = runnables_of(plan.tasks, tracing)
         self._start_within_s = plan.heartbeat_timeout.total_seconds() * START_WITHIN
         self._board = board
         self._nursery = nursery

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pgsched.domain.execution import Held
     from pgsched.domain.outcome import Outcome
     from pgsched.domain.task import AnyTask, Caller
+    from pgsched.tracing import RunTracing
 
 TRACEBACK_LIMIT = 16_000
 """Characters kept of a traceback: its end, where the error is."""
@@ -44,10 +45,14 @@ class Runnable(NamedTuple):
     is_isolated: bool
 
 
-def runnables_of(tasks: Mapping[str, AnyTask]) -> dict[str, Runnable]:
+def runnables_of(tasks: Mapping[str, AnyTask], tracing: RunTracing | None) -> dict[str, Runnable]:
+    """Where nobody traces, no run pays for it."""
     return {
         name: Runnable(
-            task, caller_of(task), task.is_async and not task.needs_process, task.needs_process
+            task,
+            tracing.traced(caller_of(task)) if tracing else caller_of(task),
+            task.is_async and not task.needs_process,
+            task.needs_process,
         )
         for name, task in tasks.items()
     }

@@ -11,6 +11,7 @@ from pgsched.domain.outcome import SUCCEEDED, Finished
 from pgsched.log import bound_logger
 from pgsched.store.completing import Writer
 from pgsched.store.transaction import Completing, CompletingTransaction
+from pgsched.tracing import current_trace_context
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import monotonic
 
@@ -44,7 +45,14 @@ def surroundings_of(plan: Plan, board: Board, clock: Clock, *, poller: str) -> S
     def is_out_of_touch() -> bool:
         return in_touch_for_s(plan, board) <= 0
 
-    return Surroundings(clock.now, is_shutting_down, is_out_of_touch, bound_logger, transaction)
+    return Surroundings(
+        now=clock.now,
+        is_shutting_down=is_shutting_down,
+        is_out_of_touch=is_out_of_touch,
+        log=bound_logger,
+        trace_context=current_trace_context,
+        transaction=transaction,
+    )
 
 
 def in_touch_for_s(plan: Plan, board: Board) -> float:
