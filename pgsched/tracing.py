@@ -1,6 +1,6 @@
 """OpenTelemetry, where the program uses it: a scheduling call and the runs that it causes become one trace.
 
-The only room that knows opentelemetry, and it never loads it: without a program that has, and that has set a tracer
+The only room that knows opentelemetry, and it is not the first to load it: without a program that has set a tracer
 provider, nothing here does anything. A run is never harmed: whatever a provider raises costs a span at most.
 """
 
@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from pgsched.domain.outcome import error_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from opentelemetry.trace import Span, Tracer
@@ -48,13 +49,14 @@ def current_trace_context() -> str | None:
     return carrier.get("traceparent")
 
 
-@contextmanager
-def scheduling(wanted: Sequence[NewExecution]) -> Generator[Sequence[NewExecution]]:
+def scheduling(wanted: Sequence[NewExecution]) -> AbstractContextManager[Sequence[NewExecution]]:
     """While they are scheduled; answers them with the trace that their runs are to go on with."""
     tracer = _tracer()
-    if tracer is None or not wanted:
-        yield wanted
-        return
+    return nullcontext(wanted) if tracer is None or not wanted else _span_of(tracer, wanted)
+
+
+@contextmanager
+def _span_of(tracer: Tracer, wanted: Sequence[NewExecution]) -> Generator[Sequence[NewExecution]]:
     from opentelemetry.trace import SpanKind
 
     tasks = {each.task for each in wanted}
