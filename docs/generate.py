@@ -204,7 +204,8 @@ def as_yaml(default: object) -> str:
 # The log events
 
 
-LEVELS = ("debug", "info", "warning", "error")
+CONFIGURED = "as `logging.failures` says"
+LEVELS = ["debug", "info", CONFIGURED, "warning", "error"]
 
 
 def events() -> Iterator[str]:
@@ -229,8 +230,10 @@ def levels_by_member() -> dict[str, list[str]]:
     """Where the code says `….info(Event.NAME`, in the order of the levels."""
     found: dict[str, set[str]] = {}
     for path in sorted((ROOT / "pgsched").rglob("*.py")):
-        said = re.findall(r"\.(\w+)\(\s*Event\.([A-Z_]+)", path.read_text(encoding="utf-8"))
-        for level, member in said:
+        text = path.read_text(encoding="utf-8")
+        said = re.findall(r"\.(\w+)\(\s*(?:[\w.]+_level, )?Event\.([A-Z_]+)", text)
+        for called, member in said:
+            level = CONFIGURED if called == "at" else called
             if level in LEVELS:
                 found.setdefault(member, set()).add(level)
     return {member: sorted(levels, key=LEVELS.index) for member, levels in found.items()}

@@ -25,6 +25,7 @@ from pgsched.store import failed, reading, scheduling
 from pgsched.store.operation import Operation, drive, drive_async
 from pgsched.store.source import async_source_of, source_of
 from pgsched.store.statement import Names
+from pgsched.tracing import scheduling as traced_scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,8 +84,9 @@ class Client:
         """
         wanted = new_execution(task, instance, data, at=at, priority=priority)
         delay, is_alone = chosen_delay(at, in_), self._source.is_alone
-        operation = scheduling.schedule(self._names, [wanted], delay=delay, is_alone=is_alone)
-        return self._run(operation) == 1
+        with traced_scheduling([wanted]) as traced:
+            operation = scheduling.schedule(self._names, traced, delay=delay, is_alone=is_alone)
+            return self._run(operation) == 1
 
     def schedule_many(
         self,
@@ -100,7 +102,9 @@ class Client:
         """
         wanted = [_wanted(execution, at=at, priority=priority) for execution in executions]
         delay = chosen_delay(at, in_)
-        return self._run(scheduling.schedule(self._names, wanted, delay=delay), is_atomic=True)
+        with traced_scheduling(wanted) as traced:
+            operation = scheduling.schedule(self._names, traced, delay=delay)
+            return self._run(operation, is_atomic=True)
 
     def reschedule(
         self,
@@ -188,8 +192,9 @@ class AsyncClient:
         """See `Client.schedule`."""
         wanted = new_execution(task, instance, data, at=at, priority=priority)
         delay, is_alone = chosen_delay(at, in_), self._source.is_alone
-        operation = scheduling.schedule(self._names, [wanted], delay=delay, is_alone=is_alone)
-        return await self._run(operation) == 1
+        with traced_scheduling([wanted]) as traced:
+            operation = scheduling.schedule(self._names, traced, delay=delay, is_alone=is_alone)
+            return await self._run(operation) == 1
 
     async def schedule_many(
         self,
@@ -202,9 +207,9 @@ class AsyncClient:
         """See `Client.schedule_many`."""
         wanted = [_wanted(execution, at=at, priority=priority) for execution in executions]
         delay = chosen_delay(at, in_)
-        return await self._run(
-            scheduling.schedule(self._names, wanted, delay=delay), is_atomic=True
-        )
+        with traced_scheduling(wanted) as traced:
+            operation = scheduling.schedule(self._names, traced, delay=delay)
+            return await self._run(operation, is_atomic=True)
 
     async def reschedule(
         self,
@@ -282,6 +287,7 @@ def _wanted(execution: Wanted, *, at: datetime | None, priority: int | None) -> 
         execution.data,
         at=execution.at if execution.at is not None else at,
         priority=execution.priority if execution.priority is not None else priority,
+        trace_context=execution.trace_context,
     )
 
 

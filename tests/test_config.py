@@ -351,6 +351,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "MONITORING__TOKEN": "s3cret",
         "LOGGING__FORMAT": "json",
         "LOGGING__LEVEL": "WARNING",
+        "LOGGING__FAILURES": "Info",
     }
     shown = settings_as_shown(load_settings(None))
     assert {f"{section}__{key}".upper() for section in shown for key in shown[section]} == {*values}
@@ -381,7 +382,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "maintenance_interval": "2d",
         },
         "monitoring": {"host": "::1", "port": 9187, "token": "***"},
-        "logging": {"format": "json", "level": "warning"},
+        "logging": {"format": "json", "level": "warning", "failures": "info"},
     }
 
 

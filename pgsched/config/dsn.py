@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+from pgsched.domain.mask import HIDDEN, Mask
 
 EMBEDDED = "embedded"
 
 ALLOWED = "postgresql://USER@HOST/DATABASE, host=... dbname=..., embedded, or embedded:FOLDER"
 
-HIDDEN = "***"
 NOT_SHOWN = "(not shown: a DSN that can't be taken apart)"
+
+SHORTEST_SECRET = 8
+"""Characters. A shorter password is hidden only where a DSN has it: it may be part of any word."""
 
 SHOWN_PARAMETERS = frozenset({
     "application_name",
@@ -94,6 +99,33 @@ def masked_dsn(dsn: str) -> str:
     ):
         return " ".join(f"{key}={_shown(key, value)}" for key, value in _PAIR.findall(dsn))
     return NOT_SHOWN
+
+
+def mask_of(dsn: str) -> Mask:
+    """What hides the DSN and its password in texts of others, such as the errors of tasks that connect by it.
+
+    A password that is short, or that is in the rest of the DSN (`postgres`, say), is hidden only as a DSN has it.
+    """
+    shown = masked_dsn(dsn)
+    if shown == dsn:
+        return Mask()
+    replaced = {dsn: shown}
+    for before, password, after in _passwords(dsn):
+        replaced[before + password + after] = before + HIDDEN + after
+        plain = unquote(password) if "://" in dsn else re.sub(r"\\(.)", r"\1", password)
+        if len(plain) >= SHORTEST_SECRET and plain not in shown and password not in shown:
+            replaced |= dict.fromkeys((password, plain, quote(plain, safe="")), HIDDEN)
+    escaped = {json.dumps(text, ensure_ascii=False)[1:-1]: to for text, to in replaced.items()}
+    return Mask(tuple(sorted((replaced | escaped).items(), key=lambda each: -len(each[0]))))
+
+
+def _passwords(dsn: str) -> list[tuple[str, str, str]]:
+    """Each with what stands before and after it, where libpq finds it: also in a DSN that isn't shown."""
+    if "://" in dsn.partition("=")[0]:
+        within = re.findall(r"://[^:@/]*(:)([^@/]+)(@)", dsn)
+        return within + re.findall(r"[?&](password=)([^&]+)()", dsn)
+    pairs = [(key, value.strip("'")) for key, value in _PAIR.findall(dsn)]
+    return [("password=", value, "") for key, value in pairs if key == "password" and value]
 
 
 def _masked_url(url: re.Match[str]) -> str:

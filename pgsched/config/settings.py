@@ -24,8 +24,9 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from pgsched.config.dsn import ALLOWED as DSN_ALLOWED
-from pgsched.config.dsn import HIDDEN, checked_dsn, is_embedded, masked_dsn
+from pgsched.config.dsn import checked_dsn, is_embedded, mask_of, masked_dsn
 from pgsched.domain.duration import format_duration, parse_duration
+from pgsched.domain.mask import HIDDEN, NO_MASK, Mask
 from pgsched.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -188,6 +189,11 @@ class DatabaseSettings(Section):
         return self.dsn.get_secret_value()
 
     @property
+    def mask(self) -> Mask:
+        """What hides the DSN's password in texts."""
+        return NO_MASK if self.dsn is None else mask_of(self.conninfo)
+
+    @property
     def is_embedded(self) -> bool:
         """Whether the DSN asks for the embedded Postgres."""
         return self.dsn is not None and is_embedded(self.conninfo)
@@ -314,6 +320,14 @@ class LoggingSettings(Section):
     )
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = _key(
         "info", "the least that is told", "debug, info, warning, error"
+    )
+    failures: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+        _key(
+            "warning",
+            "the level of a failed run after which others follow, told with its traceback; "
+            "what is given up is told at error",
+            "debug, info, warning, error",
+        )
     )
 
     def is_json(self, *, on_terminal: bool) -> bool:

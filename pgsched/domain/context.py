@@ -47,6 +47,7 @@ class Surroundings(NamedTuple):
     is_shutting_down: Callable[[], bool]
     is_out_of_touch: Callable[[], bool]
     log: Callable[[Held], Any]
+    trace_context: Callable[[], str | None]
     transaction: Callable[[ExecutionContext, Any], Transaction]
 
 
@@ -160,4 +161,5 @@ class ExecutionContext:
         self._refuse_when_complete()
         delay = chosen_delay(at, in_)
         when = at if delay is None else self._surroundings.now() + delay
-        self.followups.append(new_execution(task, instance, data, at=when, priority=priority))
+        new = new_execution(task, instance, data, at=when, priority=priority)
+        self.followups.append(new._replace(trace_context=self._surroundings.trace_context()))

@@ -38,13 +38,17 @@ RunKey: TypeAlias = tuple[str, str, int]
 
 
 class NewExecution(NamedTuple):
-    """One execution to schedule: `at` None means now, `priority` None the lowest."""
+    """One execution to schedule: `at` None means now, `priority` None the lowest.
+
+    `trace_context` (a W3C traceparent) is the trace that its run goes on with; None: that of the scheduling call.
+    """
 
     task: str
     instance: str
     data: Any = None
     at: datetime | None = None
     priority: int | None = None
+    trace_context: str | None = None
 
 
 class Held(NamedTuple):
@@ -53,6 +57,7 @@ class Held(NamedTuple):
     `task_data` is JSON text as it came, or None: parsed only when a task wants it. `place` and `writer` are where the
     pick put its row version and in which transaction, for whoever wants to find that very version again. `seq` is the
     number of its row; `suspicions` say how often in a row it ran in a process that died, beside others.
+    `trace_context` is the W3C traceparent of what has scheduled it.
     """
 
     task_name: str
@@ -69,6 +74,7 @@ class Held(NamedTuple):
     writer: str = "0"
     seq: int = 0
     suspicions: int = 0
+    trace_context: str | None = None
 
     @property
     def id(self) -> TaskInstance:

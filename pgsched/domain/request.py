@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pgsched.domain.task import AnyTask
 
 PRIORITIES = range(-(2**31), 2**31)
+TRACE_CONTEXT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 LONGEST_WAIT = timedelta(days=366 * 1000)
 
 
@@ -23,6 +25,7 @@ def new_execution(
     *,
     at: datetime | None = None,
     priority: int | None = None,
+    trace_context: str | None = None,
 ) -> NewExecution:
     """A checked execution whose `data` is JSON text. Raises: InvalidData (a ValueError)."""
     return NewExecution(
@@ -31,6 +34,7 @@ def new_execution(
         to_json(data),
         checked_time(at),
         checked_priority(priority),
+        checked_trace_context(trace_context),
     )
 
 
@@ -103,3 +107,14 @@ def checked_priority(priority: int | None) -> int | None:
     if priority not in PRIORITIES:
         raise InvalidData(f"a priority must be from {PRIORITIES[0]} to {PRIORITIES[-1]}")
     return priority
+
+
+def checked_trace_context(trace_context: str | None) -> str | None:
+    """A W3C traceparent. Raises: InvalidData."""
+    if trace_context is None:
+        return None
+    if not isinstance(trace_context, str) or not TRACE_CONTEXT.fullmatch(trace_context):
+        raise InvalidData(
+            f"{trace_context!r:.60} is no trace context; allowed: a W3C traceparent, 00-…-…-01"
+        )
+    return trace_context

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pgsched.domain.completion import Completion, Crash, Delete, MoveToFailed, Release, Reschedule
 from pgsched.domain.execution import TaskInstance
+from pgsched.domain.mask import NO_MASK, Mask
 from pgsched.store.liveness import recover_crashed
 from pgsched.store.operation import Operation, Query, array
 from pgsched.store.scheduling import schedule
@@ -36,11 +37,15 @@ class Receipt(StrEnum):
 
 
 class Writer(NamedTuple):
-    """Who completes, how soon a new due time must be to be worth a notification, and how many crashes are too many."""
+    """Who completes, how soon a new due time must be to be worth a notification, and how many crashes are too many.
+
+    `mask` hides what the errors of tasks must not tell.
+    """
 
     poller: str
     notify_within: timedelta
     max_crashes: int = 5
+    mask: Mask = NO_MASK
 
 
 class Batch(NamedTuple):
@@ -127,7 +132,7 @@ def _queries(
         parameters = _rescheduled(names, writer, reschedules) | _ids(reschedules)
         yield reschedules, Query("complete_reschedule", parameters)
     if exhausted := _only(MoveToFailed, batch):
-        parameters = {**_held(exhausted), **_errors(exhausted), **by_poller}
+        parameters = {**_held(exhausted), **_errors(writer.mask, exhausted), **by_poller}
         yield exhausted, Query("complete_failed", parameters)
     if releases := _only(Release, batch):
         yield releases, Query("release", {**_held(releases), **by_poller, "channel": names.channel})
@@ -194,8 +199,8 @@ def _rescheduled(names: Names, writer: Writer, batch: Sequence[Reschedule]) -> d
     }
 
 
-def _errors(batch: Sequence[MoveToFailed]) -> dict[str, Any]:
+def _errors(mask: Mask, batch: Sequence[MoveToFailed]) -> dict[str, Any]:
     return {
-        "errors": [completion.error for completion in batch],
-        "tracebacks": [completion.traceback for completion in batch],
+        "errors": [mask.hide(completion.error) for completion in batch],
+        "tracebacks": [mask.hide(completion.traceback) for completion in batch],
     }

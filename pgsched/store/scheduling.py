@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgsched.errors import ExecutionNotFound, ExecutionRunning
-from pgsched.store.operation import Operation, Query, text_array
+from pgsched.store.operation import Operation, Query, array, text_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,7 @@ def _one(names: Names, new: NewExecution, *, delay: timedelta | None, is_alone: 
             "at": new.at,
             "delay": delay,
             "priority": new.priority,
+            "trace_context": new.trace_context,
             "is_alone": is_alone,
             "channel": names.channel,
         },
@@ -57,6 +58,7 @@ def _one(names: Names, new: NewExecution, *, delay: timedelta | None, is_alone: 
 
 
 def _many(names: Names, chunk: Sequence[NewExecution], *, delay: timedelta | None) -> Query:
+    is_traced = any(new.trace_context for new in chunk)
     return Query(
         "schedule",
         {
@@ -65,6 +67,8 @@ def _many(names: Names, chunk: Sequence[NewExecution], *, delay: timedelta | Non
             "data": text_array(new.data for new in chunk),
             "ats": [new.at for new in chunk],
             "priorities": [new.priority for new in chunk],
+            # Shorter arrays are filled up with nulls: where nobody traces this one need not be sent.
+            "trace_contexts": array(new.trace_context for new in chunk) if is_traced else "{}",
             "delay": delay,
             "channel": names.channel,
         },

@@ -17,6 +17,7 @@ def run_worker(settings: Settings, conninfo: str, predecessor: Predecessor | Non
 
     Raises: ConfigError, TaskModuleError, DatabaseUnavailable, SchemaMismatch, all before any task runs.
     """
+    from pgsched.log import level_of
     from pgsched.registry import load_tasks
     from pgsched.store.session import Database
     from pgsched.store.statement import Names
@@ -44,6 +45,8 @@ def run_worker(settings: Settings, conninfo: str, predecessor: Predecessor | Non
             max_memory_per_process=worker.max_memory_per_process,
             maintenance_interval=worker.maintenance_interval,
             monitoring=_monitoring(settings.monitoring),
+            failures_level=level_of(settings.logging.failures),
+            mask=database.mask,
         ),
         predecessor,
     )

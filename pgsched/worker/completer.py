@@ -6,26 +6,22 @@ in which somebody has locked a row, is written one by one, so that it costs its 
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import (
     DEFAULT_RETRY,
-    Crash,
     Decided,
-    MoveToFailed,
     Release,
     Reschedule,
     Written,
     decide,
 )
-from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished, Interrupted, error_line
+from pgsched.domain.outcome import Failed, Finished, Interrupted
 from pgsched.errors import DatabaseUnavailable, InvalidData, RowsLocked
-from pgsched.log import Event
 from pgsched.store.completing import Receipt, complete, complete_in_place, found_in_place, is_plain
 from pgsched.worker.run import Run
 from pgsched.worker.timer import Timer
@@ -35,11 +31,11 @@ if TYPE_CHECKING:
 
     from pgsched.domain.execution import Held
     from pgsched.domain.task import AnyTask
-    from pgsched.log import Logger
     from pgsched.store.completing import Writer
     from pgsched.store.operation import Query, Row
     from pgsched.store.session import Session
     from pgsched.worker.clock import Clock
+    from pgsched.worker.telling import Teller
 
 BATCH = 500
 """Completions a statement: past a few hundred nothing is gained, and locks are held for longer."""
@@ -62,15 +58,14 @@ class Completer:
         tasks: Mapping[str, AnyTask],
         clock: Clock,
         answered: Callable[[Run, Receipt], None],
-        log: Logger,
+        teller: Teller,
     ) -> None:
         self._session = session
         self._writer = writer
         self._tasks = tasks
         self._clock = clock
         self._answered = answered
-        self._log = log
-        self._is_told = log.is_enabled(logging.INFO)
+        self._teller = teller
         self._plain: deque[Run] = deque()
         self._others: deque[Run] = deque()
         self._locked: list[Run] = []
@@ -193,70 +188,12 @@ class Completer:
     def _refused(self, run: Run, error: InvalidData) -> Run:
         """A run whose completion can't be stored counts as failed, with that as its error."""
         execution = run.finished.execution
-        self._log.error(Event.COMPLETION_REFUSED, **_names_of(execution), error=str(error))
+        self._teller.tell_refused(execution, error)
         finished = run.finished._replace(outcome=Failed(error, str(error)), followups=())
         task = self._tasks[execution.task_name]
         return Run(finished, decide(finished, task, now=self._clock.now(), chance=0.5))
 
     def _note(self, run: Run, receipt: Receipt) -> None:
         """Its completion has been answered: the execution is let go, with one line that tells of it."""
-        finished, decided = run
-        execution = finished.execution
         self._answered(run, receipt)
-        if (
-            not self._is_told
-            and receipt is Receipt.CHANGED
-            and finished.outcome is SUCCEEDED
-            and decided.broken is None
-        ):
-            return
-        facts = {
-            **_names_of(execution),
-            "attempt": execution.consecutive_failures + 1,
-            "lateness_s": round(self._lateness_s(finished), 4),
-            "duration_s": round(finished.duration_s, 4),
-        }
-        if decided.broken is not None:
-            self._log.error(Event.HANDLER_BROKEN, **facts, error=error_line(decided.broken))
-        if receipt is not Receipt.CHANGED:
-            self._log.warning(
-                Event.COMPLETION_STALE,
-                **facts,
-                held_version=execution.version,
-                receipt=receipt.value,
-            )
-            return
-        self._tell(run, facts)
-
-    def _tell(self, run: Run, facts: dict[str, Any]) -> None:
-        """What became of the execution, in one line."""
-        finished, decided = run
-        execution = finished.execution
-        if isinstance(finished.outcome, Failed):
-            failed = finished.outcome
-            facts |= {"error": error_line(failed.error), "exception": failed.traceback}
-        if isinstance(finished.outcome, Committed) and finished.outcome.error is not None:
-            facts["error_after_commit"] = error_line(finished.outcome.error)
-        match decided.completion:
-            case MoveToFailed():
-                self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
-            case Crash(cause=cause):
-                crashes = execution.crashes + 1
-                is_buried = crashes >= self._writer.max_crashes
-                event = Event.EXECUTION_BURIED if is_buried else Event.EXECUTION_RECOVERED
-                reason = f"its process died: {cause}"
-                self._log.error(event, **facts, crashes=crashes, reason=reason)
-            case Release():
-                self._log.info(Event.EXECUTION_RELEASED, **_names_of(execution))
-            case Reschedule(has_succeeded=False, when=when):
-                self._log.warning(Event.EXECUTION_FAILED, **facts, retry=str(when))
-            case _:
-                self._log.info(Event.EXECUTION_COMPLETED, **facts)
-
-    def _lateness_s(self, finished: Finished) -> float:
-        started = self._clock.at(finished.started_at)
-        return (started - finished.execution.execution_time).total_seconds()
-
-
-def _names_of(execution: Held) -> dict[str, str]:
-    return {"task": execution.task_name, "instance": execution.task_instance}
+        self._teller.tell(run, receipt)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pgsched.domain.completion import decide
 from pgsched.domain.context import ExecutionContext
 from pgsched.domain.outcome import SUCCEEDED, Finished, Interrupted
+from pgsched.log import bind_run
 from pgsched.worker.clock import monotonic
 from pgsched.worker.deadlines import Deadlines
 from pgsched.worker.loop_thread import LoopThread
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pgsched.domain.context import Surroundings
     from pgsched.domain.execution import Held
     from pgsched.domain.outcome import Outcome
+    from pgsched.tracing import RunTracing
     from pgsched.worker.board import Board
     from pgsched.worker.nursery import Nursery
     from pgsched.worker.plan import Plan
@@ -71,9 +73,10 @@ class Executor:
         *,
         board: Board,
         nursery: Nursery,
+        tracing: RunTracing | None,
         report: Callable[[], None],
     ) -> None:
-        self._runnables = runnables_of(plan.tasks)
+        self._runnables = runnables_of(plan.tasks, tracing)
         self._start_within_s = plan.heartbeat_timeout.total_seconds() * START_WITHIN
         self._board = board
         self._nursery = nursery
@@ -243,9 +246,8 @@ class Executor:
     def _run(self, execution: Held) -> Run:
         """Never raises: without its run the slot would be lost, and the execution stay picked for ever."""
         try:
-            if self._is_isolated(execution):
-                return self._run_isolated(execution)
-            return Context().run(self._run_sync, execution)
+            run = self._run_isolated if self._is_isolated(execution) else self._run_sync
+            return Context().run(run, execution)
         except Exception as error:  # noqa: BLE001 ours, or what comes back from a process of the user's
             return self._decided(Finished(execution, failed_of(error), monotonic(), 0.0))
 
@@ -275,6 +277,7 @@ class Executor:
         answer = self._nursery.run(task, execution)
         if isinstance(answer, Run):
             return answer
+        bind_run(execution)
         cell = self._board.enter(execution.seq)
         try:
             duration_s = monotonic() - started_at
@@ -305,6 +308,7 @@ class Executor:
     async def _run_async(self, execution: Held) -> Finished:
         runnable = self._runnables[execution.task_name]
         context = ExecutionContext(execution, self._surroundings)
+        bind_run(execution)
         started_at = monotonic()
         outcome: Outcome
         try:

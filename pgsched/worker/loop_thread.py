@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from pgsched.worker.clock import monotonic
@@ -60,7 +61,8 @@ class LoopThread:
     def start(self, execution: Held, run: Coroutine[Any, Any, None]) -> None:
         """Make a task of the coroutine that runs an execution; on the loop's thread."""
         assert self._loop is not None
-        task = self._loop.create_task(run, name=execution.task_name)
+        # With a context of its own: it may be started by the one that has just ended.
+        task = self._loop.create_task(run, name=execution.task_name, context=Context())
         self._tasks[id(execution)] = (execution, task)
 
     def note_end(self, execution: Held) -> None:

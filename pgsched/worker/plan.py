@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
+    from pgsched.domain.mask import Mask
     from pgsched.domain.task import AnyTask
     from pgsched.store.session import Database
 
@@ -24,7 +25,10 @@ class Monitoring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The configuration of one worker, its tasks, and where its database is."""
+    """The configuration of one worker, its tasks, and where its database is.
+
+    `failures_level` is one of `logging`'s; `mask` hides the database's password.
+    """
 
     worker_id: str
     database: Database
@@ -42,3 +46,5 @@ class Plan:
     max_memory_per_process: int | None
     maintenance_interval: timedelta | None
     monitoring: Monitoring | None
+    failures_level: int
+    mask: Mask

@@ -18,6 +18,7 @@ from pgsched.store.completing import Writer
 from pgsched.store.liveness import SUSPECTED_TWICE, release_strays
 from pgsched.store.picking import ANY_SUSPICIONS, pick_query, picked, survey
 from pgsched.store.session import Session
+from pgsched.tracing import flush, run_tracing
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import Clock, monotonic
 from pgsched.worker.completer import LOCK_TIMEOUT, Completer
@@ -40,6 +41,7 @@ from pgsched.worker.process import (
     standard_files,
 )
 from pgsched.worker.surroundings import surroundings_of
+from pgsched.worker.telling import Teller
 from pgsched.worker.timer import Timer
 from pgsched.worker.wakeup import Bell, Wakeup, readable
 
@@ -132,20 +134,28 @@ class Poller:
         self._holding = Holding(concurrency=plan.concurrency, batch_size=plan.batch_size)
         self._finished = Bell()
         self._counting = counting(shared.tally, self._clock, max_crashes=plan.max_crashes)
+        self._tracing = run_tracing(self._clock.now, plan.mask)
         self._executor = Executor(
             plan,
             surroundings_of(plan, self._board, self._clock, poller=identity),
             board=self._board,
             nursery=Nursery(shared.nursery, self._clock, identity),
+            tracing=self._tracing,
             report=self._finished.ring,
+        )
+        teller = Teller(
+            self._log,
+            self._clock,
+            failures_level=plan.failures_level,
+            max_crashes=plan.max_crashes,
         )
         self._completer = Completer(
             self._session,
-            Writer(identity, plan.polling_interval, plan.max_crashes),
+            Writer(identity, plan.polling_interval, plan.max_crashes, plan.mask),
             tasks=plan.tasks,
             clock=self._clock,
             answered=self._note_answered,
-            log=self._log,
+            teller=teller,
         )
 
     def run(self) -> int:
@@ -164,6 +174,7 @@ class Poller:
             self._board.note(Moment.TURNED, monotonic())
         self._session.close()
         self._leave_will()
+        flush()
         self._log.info(Event.POLLER_STOPPED, pid=os.getpid(), held=len(self._holding))
         self._board.note(Moment.LEFT, monotonic())
         return self._status
@@ -324,6 +335,8 @@ class Poller:
             self._counting.note_pick(len(executions), wanted)
         if executions:
             self._wakeup.note_stir()
+            if self._tracing is not None:
+                self._tracing.note_pick(len(executions), monotonic() - asked_at)
         executions = self._holding.add(executions)
         if suspects := [each for each in executions if each.suspicions >= SUSPECTED_TWICE]:
             self._suspect = suspects[0]

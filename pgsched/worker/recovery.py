@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgsched.domain.completion import MoveToFailed
+from pgsched.domain.completion import MoveToFailed, Reschedule
+from pgsched.domain.outcome import error_line
 from pgsched.errors import InvalidData, RowsLocked
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, Writer, complete
@@ -24,11 +25,13 @@ from pgsched.worker.metrics import (
     RECOVERIES,
 )
 from pgsched.worker.roster import End
+from pgsched.worker.run import overran
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
+    from pgsched.domain.completion import Completion
     from pgsched.log import Logger
     from pgsched.store.liveness import Recovered
     from pgsched.store.session import Session
@@ -149,21 +152,30 @@ class Recovery:
             receipts = []
         self._wills.forget(ended.identity)
         for completion, receipt in zip(will, receipts, strict=False):
-            held = completion.execution
-            facts: dict[str, object] = {
-                "task": held.task_name,
-                "instance": held.task_instance,
-                "poller": ended.identity,
-            }
-            facts |= {"attempt": held.consecutive_failures + 1, "reason": "timeout"}
-            facts["receipt"] = receipt.value
-            is_final = isinstance(completion, MoveToFailed)
-            if receipt is Receipt.CHANGED:
-                self._count(1, EXECUTIONS, held.task_name, GIVEN_UP if is_final else FAILED)
-            if is_final:
-                self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
-            else:
-                self._log.warning(Event.EXECUTION_FAILED, **facts)
+            self._tell_will(ended.identity, completion, receipt)
+
+    def _tell_will(self, poller: str, completion: Completion, receipt: Receipt) -> None:
+        held = completion.execution
+        is_final = isinstance(completion, MoveToFailed)
+        outcome = GIVEN_UP if is_final else FAILED
+        if receipt is Receipt.CHANGED:
+            self._count(1, EXECUTIONS, held.task_name, outcome)
+        facts: dict[str, object] = {
+            "task": held.task_name,
+            "instance": held.task_instance,
+            "attempt": held.consecutive_failures + 1,
+            "poller": poller,
+            "receipt": receipt.value,
+            "outcome": outcome,
+            "error": error_line(overran(self._plan.tasks[held.task_name]).error),
+            "reason": "timeout",
+        }
+        if isinstance(completion, Reschedule):
+            facts["retry"] = str(completion.when)
+        if is_final:
+            self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
+        else:
+            self._log.at(self._plan.failures_level, Event.EXECUTION_FAILED, **facts)
 
     def _count(self, count: int, metric: Metric, *labels: str) -> None:
         if self._tally is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished
 from pgsched.domain.task import caller_of
 from pgsched.domain.text import storable
+from pgsched.log import bind_run
 from pgsched.worker.clock import monotonic
 from pgsched.worker.process import end_stray
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pgsched.domain.execution import Held
     from pgsched.domain.outcome import Outcome
     from pgsched.domain.task import AnyTask, Caller
+    from pgsched.tracing import RunTracing
 
 TRACEBACK_LIMIT = 16_000
 """Characters kept of a traceback: its end, where the error is."""
@@ -43,10 +45,14 @@ class Runnable(NamedTuple):
     is_isolated: bool
 
 
-def runnables_of(tasks: Mapping[str, AnyTask]) -> dict[str, Runnable]:
+def runnables_of(tasks: Mapping[str, AnyTask], tracing: RunTracing | None) -> dict[str, Runnable]:
+    """Where nobody traces, no run pays for it."""
     return {
         name: Runnable(
-            task, caller_of(task), task.is_async and not task.needs_process, task.needs_process
+            task,
+            tracing.traced(caller_of(task)) if tracing else caller_of(task),
+            task.is_async and not task.needs_process,
+            task.needs_process,
         )
         for name, task in tasks.items()
     }
@@ -55,6 +61,7 @@ def runnables_of(tasks: Mapping[str, AnyTask]) -> dict[str, Runnable]:
 def run_here(runnable: Runnable, execution: Held, context: ExecutionContext) -> Finished:
     """Call the task's function, and see an async one to its end. Never raises, whatever the user's code does."""
     pid, started_at = os.getpid(), monotonic()
+    bind_run(execution)
     outcome: Outcome
     try:
         answer = runnable.call(execution.task_data, context)

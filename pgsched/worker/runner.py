@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgsched.domain.completion import decide
 from pgsched.domain.context import ExecutionContext
 from pgsched.domain.outcome import Committed, Failed, Told
+from pgsched.tracing import flush, run_tracing
 from pgsched.worker.channel import HERE, framed, take
 from pgsched.worker.fuse import light
 from pgsched.worker.process import EXIT_OK, Signals
@@ -55,6 +56,7 @@ def run_errand(plan: Plan, board: Board, channel: socket.socket, *, supervisor: 
         channel.sendall(HERE)
         errand: Errand = pickle.loads(take(channel))  # noqa: S301 our own poller's
         channel.sendall(framed(_packed(_run(plan, board, errand))))
+        flush()
     except (EOFError, OSError):
         pass  # the poller is gone
     return EXIT_OK
@@ -65,7 +67,8 @@ def _run(plan: Plan, board: Board, errand: Errand) -> Run:
     name = execution.task_name
     if plan.tasks[name].on_out_of_touch == "stop":
         light(partial(in_touch_for_s, plan, board))
-    runnable = runnables_of({name: plan.tasks[name]})[name]
+    tracing = run_tracing(errand.clock.now, plan.mask)
+    runnable = runnables_of({name: plan.tasks[name]}, tracing)[name]
     context = ExecutionContext(
         execution, surroundings_of(plan, board, errand.clock, poller=errand.poller)
     )

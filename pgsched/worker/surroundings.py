@@ -11,13 +11,13 @@ from pgsched.domain.outcome import SUCCEEDED, Finished
 from pgsched.log import bound_logger
 from pgsched.store.completing import Writer
 from pgsched.store.transaction import Completing, CompletingTransaction
+from pgsched.tracing import current_trace_context
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import monotonic
 
 if TYPE_CHECKING:
     from pgsched.domain.completion import Completion
     from pgsched.domain.context import ExecutionContext
-    from pgsched.domain.execution import Held
     from pgsched.worker.board import Board
     from pgsched.worker.clock import Clock
     from pgsched.worker.plan import Plan
@@ -45,7 +45,14 @@ def surroundings_of(plan: Plan, board: Board, clock: Clock, *, poller: str) -> S
     def is_out_of_touch() -> bool:
         return in_touch_for_s(plan, board) <= 0
 
-    return Surroundings(clock.now, is_shutting_down, is_out_of_touch, _log_of, transaction)
+    return Surroundings(
+        now=clock.now,
+        is_shutting_down=is_shutting_down,
+        is_out_of_touch=is_out_of_touch,
+        log=bound_logger,
+        trace_context=current_trace_context,
+        transaction=transaction,
+    )
 
 
 def in_touch_for_s(plan: Plan, board: Board) -> float:
@@ -54,11 +61,3 @@ def in_touch_for_s(plan: Plan, board: Board) -> float:
     """
     allowed = (plan.heartbeat_interval + plan.heartbeat_timeout) / 2
     return board.last(Moment.IN_TOUCH) + allowed.total_seconds() - monotonic()
-
-
-def _log_of(execution: Held) -> object:
-    return bound_logger(
-        task=execution.task_name,
-        instance=execution.task_instance,
-        attempt=execution.consecutive_failures + 1,
-    )

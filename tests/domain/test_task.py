@@ -33,7 +33,12 @@ def context() -> ExecutionContext:
     return ExecutionContext(
         held,
         Surroundings(
-            lambda: NOW, lambda: False, lambda: True, lambda held: held.task_name, no_transaction
+            now=lambda: NOW,
+            is_shutting_down=lambda: False,
+            is_out_of_touch=lambda: True,
+            log=lambda held: held.task_name,
+            trace_context=lambda: "a trace",
+            transaction=no_transaction,
         ),
     )
 
@@ -173,4 +178,4 @@ def test_a_context_gathers_what_is_to_be_scheduled_and_refuses_what_can_not_be()
     with pytest.raises(InvalidData):
         running.schedule("t", "c", at=NOW, in_=timedelta(hours=1))
     [wanted] = running.followups
-    assert wanted == ("t", "b", '{"n":1}', NOW + timedelta(hours=1), 3)
+    assert wanted == ("t", "b", '{"n":1}', NOW + timedelta(hours=1), 3, "a trace")

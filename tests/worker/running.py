@@ -64,6 +64,7 @@ class Project:
         self.place: Callable[[int, list[str]], list[str]] = lambda _number, command: command
         """How a command is run where the worker of a number is to be."""
         self.monitoring: dict[str, object] = {}
+        self.logging: dict[str, object] = {}
         (folder / "tasks_of_tests.py").write_text(tasks.read_text())
 
     def worker(self, *, number: int, **options: object) -> Worker:
@@ -73,7 +74,7 @@ class Project:
             "tasks": {"modules": ["tasks_of_tests"]},
             "worker": {**self._settings, **options},
             "monitoring": self.monitoring,
-            "logging": {"format": "json", "level": "info"},
+            "logging": {"format": "json", "level": "info", **self.logging},
         }
         config.write_text(json.dumps(settings))
         environment = {**os.environ, "DIARY": str(self._diary)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from datetime import timedelta
 
@@ -21,6 +22,7 @@ from pgsched.worker.clock import Clock
 from pgsched.worker.completer import Completer
 from pgsched.worker.guard import Guard
 from pgsched.worker.run import Run
+from pgsched.worker.telling import Teller
 from tests.store.acting import Store
 
 BREAK_ONCE = """
@@ -55,7 +57,7 @@ def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_res
             tasks={"t": nothing},
             clock=Clock(),
             answered=lambda run, _: gone.append(run.finished.execution),
-            log=Logger(),
+            teller=Teller(Logger(), Clock(), failures_level=logging.WARNING, max_crashes=5),
         )
         completer.add([succeeded(plain), succeeded(other, NewExecution("t", "child"))])
         with pytest.raises(DatabaseUnavailable):

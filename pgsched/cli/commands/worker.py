@@ -58,7 +58,8 @@ def prepare(settings: "Settings") -> None:
     from pgsched.registry import load_tasks
 
     log = settings.logging
-    configure_logging(json=log.is_json(on_terminal=sys.stderr.isatty()), level=log.level)
+    is_json = log.is_json(on_terminal=sys.stderr.isatty())
+    configure_logging(json=is_json, level=log.level, mask=settings.database.mask)
     load_tasks(settings.tasks.modules, settings.folder)
     if settings.database.is_embedded:
         from pgsched.embedded import NOT_FOR_PRODUCTION

@@ -19,6 +19,7 @@ from pgsched.store.connecting import translated
 from pgsched.store.operation import drive
 from pgsched.store.picking import database_now
 from pgsched.store.scheduling import CHUNK, schedule
+from pgsched.tracing import scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -138,8 +139,8 @@ class Loading:
             self.tally.already_there += len(rows) - new
 
     def _schedule(self, rows: Sequence[Row]) -> int:
-        with translated():
-            operation = schedule(self._names, self._timed(rows))
+        with translated(), scheduling(self._timed(rows)) as traced:
+            operation = schedule(self._names, traced)
             return drive(self._connection, self._names, operation, is_atomic=True)
 
     def _timed(self, rows: Sequence[Row]) -> list[NewExecution]:

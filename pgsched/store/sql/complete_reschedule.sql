@@ -1,11 +1,13 @@
 -- Promise: executions are due again at an instant, or so long from now; success resets the failures, failure
 -- counts one more; either way the task did not kill its worker, so crashes start anew.
+-- After a success a new trace begins; a retry goes on with that of what has scheduled it.
 -- Fence: version and picked_by; answers the numbers of those that were really changed.
 -- Pollers are notified only of what is due before they would look anyway (`notify_within`).
 with changed as (
   update {table} as execution
   set picked = false, picked_by = null, last_heartbeat = null, version = {next_version}, crashes = 0,
     suspicions = 0,
+    trace_context = case when held.has_succeeded then null else trace_context end,
     execution_time = coalesce(held.at, now() + held.delay),
     last_success = case when held.has_succeeded then now() else last_success end,
     last_failure = case when held.has_succeeded then last_failure else now() end,

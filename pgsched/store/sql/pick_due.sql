@@ -37,10 +37,10 @@ with picked as (
   ))
   returning task_name, task_instance, task_data::text as task_data, {execution_time} as execution_time, version,
     priority, consecutive_failures, crashes, {last_success} as last_success, {last_failure} as last_failure,
-    ctid, xmin, seq, suspicions
+    ctid, xmin, seq, suspicions, trace_context
 )
 select now() as picked_at, picked.task_name, picked.task_instance, picked.task_data, picked.execution_time,
   picked.version, picked.priority, picked.consecutive_failures, picked.crashes, picked.last_success,
-  picked.last_failure, picked.ctid, picked.xmin, picked.seq, picked.suspicions
+  picked.last_failure, picked.ctid, picked.xmin, picked.seq, picked.suspicions, picked.trace_context
 from (values (1)) as always left join picked on true
 order by picked.priority desc nulls last, picked.execution_time, picked.seq

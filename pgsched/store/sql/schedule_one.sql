@@ -3,10 +3,11 @@
 -- with). So one that `is_alone` in its transaction leaves it to another that is just about to notify: pollers look
 -- again 50 ms after each notification. It says when the execution is due, and its priority: the first pick finds it.
 with added as (
-  insert into {table} (task_name, task_instance, task_data, execution_time, priority)
+  insert into {table} (task_name, task_instance, task_data, execution_time, priority, trace_context)
   values (
     %(task_name)s, %(task_instance)s, %(data)s::jsonb,
-    coalesce(%(at)s::timestamptz, now() + %(delay)s::interval, now()), %(priority)s::int
+    coalesce(%(at)s::timestamptz, now() + %(delay)s::interval, now()), %(priority)s::int,
+    %(trace_context)s::text
   )
   on conflict (task_name, task_instance) do nothing
   returning execution_time, priority

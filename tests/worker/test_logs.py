@@ -1,0 +1,142 @@
+"""What a worker logs of the executions that it runs, and of what the tasks themselves log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pgsched.config.dsn import mask_of
+from pgsched.domain.mask import NO_MASK
+from tests.waiting import wait_until
+from tests.worker.running import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from tests.worker.running import Worker
+
+    Start = Callable[..., Worker]
+
+TASKS = Path(__file__).with_name("logging_tasks.py")
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: str) -> Generator[Project]:
+    project = Project(tmp_path, database, tasks=TASKS)
+    yield project
+    project.client.close()
+
+
+def test_what_tasks_log_comes_with_the_execution_that_it_is_part_of(
+    project: Project, start: Start
+) -> None:
+    """Without `bind_run` only what `context.log` tells is bound; without a context of its own for each async run
+    the second one finds what the first has left.
+    """
+    wanted = [("in-a-thread", "t"), ("alone", "p"), ("on-the-loop", "l-1"), ("on-the-loop", "l-2")]
+    project.client.schedule_many([*wanted, ("fail", "f")])
+    worker = start(processes=1, concurrency=1)
+    worker.wait_event("execution.completed", count=4)
+    worker.wait_event("execution.exhausted")
+    for task, instance in wanted:
+        bound = {"task": task, "instance": instance, "attempt": 1}
+        [hello] = worker.events("hello you", **bound)
+        assert (hello["level"], hello["logger"]) == ("info", "shop")
+        assert hello.get("left") in {None, "nothing"}
+    assert worker.events("hello you", instance="t")[0]["order"] == 17
+    assert worker.events("bound", task="in-a-thread", instance="t", attempt=1)
+    assert [each["instance"] for each in worker.events("from a thread")] == ["l-1", "l-2"]
+    [told] = worker.events("told", task="fail", instance="f")
+    assert told["exception"].startswith("Traceback")
+    assert worker.events("asked", task="fail", instance="f")
+
+
+def test_each_execution_has_one_line_that_says_how_it_went(project: Project, start: Start) -> None:
+    project.client.schedule_many([
+        (task, "x") for task in ("in-a-thread", "fail-once", "fail", "too-slow-alone", "crash")
+    ])
+    project.client.schedule("too-slow", "x")
+    worker = start(max_crashes=2)
+    worker.wait_event("execution.buried", task="crash")
+    worker.wait_event("execution.exhausted", count=2)
+    worker.wait_event("execution.completed", count=2)
+    worker.wait_event("execution.failed", count=2)
+
+    def line(event: str, **facts: Any) -> dict[str, Any]:
+        [found] = worker.wait_event(event, **facts)
+        return dict(found)
+
+    well = line("execution.completed", task="in-a-thread")
+    assert well.items() >= {"level": "info", "attempt": 1, "outcome": "succeeded"}.items()
+    assert {"lateness_s", "duration_s"} <= well.keys()
+    again = line("execution.failed", task="fail-once")
+    assert again.items() >= {"level": "warning", "outcome": "failed", "retry": "0:00:00"}.items()
+    assert again["exception"].startswith("Traceback")
+    assert line("execution.completed", task="fail-once")["attempt"] == 2
+    final = line("execution.exhausted", task="fail")
+    assert (final["level"], final["outcome"]) == ("error", "given_up")
+    late = line("execution.failed", task="too-slow-alone")
+    assert late["error"] == "TimeoutError: it ran longer than its timeout of 0:00:00.100000"
+    assert "exception" not in late
+    of_will = line("execution.exhausted", task="too-slow")
+    assert (of_will["error"], of_will["outcome"]) == (late["error"], "given_up")
+    assert line("execution.recovered", task="crash")["level"] == "warning"
+    assert line("execution.buried", task="crash")["level"] == "error"
+
+
+def test_failures_are_told_at_the_level_that_is_asked_for(project: Project, start: Start) -> None:
+    project.logging = {"failures": "debug"}
+    project.client.schedule_many([("fail-once", "x"), ("fail", "x")])
+    worker = start()
+    worker.wait_event("execution.completed", task="fail-once")
+    worker.wait_event("execution.exhausted", task="fail")
+    assert not worker.events("execution.failed")
+
+
+def test_the_password_of_the_database_is_in_no_log_and_no_failed_execution(
+    project: Project, start: Start
+) -> None:
+    """libpq's error quotes what it does not understand; the mistake is a missing colon."""
+    dsn = f"postgresql://shop:{PASSWORD.replace(' ', '%20')}@db.example/shop"
+    project.conninfo += f" password='{PASSWORD}'"
+    project.client.schedule("mistype", "x", dsn)
+    worker = start()
+    worker.wait_event("execution.exhausted")
+    [execution] = wait_until(lambda: project.client.list(state="failed"))
+    [(error, trace)] = project.sql("select error, traceback from scheduled_tasks_failed")
+    assert worker.events("connecting to postgresql://shop:***@db.example/shop", task="mistype")
+    assert "shop:***@db.example" in error
+    assert "shop:***@db.example" in trace
+    told = "".join(worker.lines) + error + trace
+    assert PASSWORD not in told
+    assert PASSWORD.replace(" ", "%20") not in told
+    assert execution.task_data == dsn  # what the user stores is the user's
+
+
+@pytest.mark.parametrize(
+    ("dsn", "text", "shown"),
+    [
+        ("postgresql://u:sesame-street@h/d", "no sesame-street here", "no *** here"),
+        ("postgresql://u:a%2Fb%2Fc%2Fd%2Fe@h/d", "a/b/c/d/e a%2Fb%2Fc%2Fd%2Fe", "*** ***"),
+        ("host=h password='it\\'s secret' user=u", "it's secret", "***"),
+        ("postgresql://h/d?user=u&password=sesame-street", "[sesame-street]", "[***]"),
+        ('host=h password=quo"ted-word', 'a "quo\\"ted-word"', 'a "***"'),
+        ("postgresql://u:sesame#street@h/d", "no sesame#street here", "no *** here"),
+        # Short, or in the rest of the DSN: hidden where a DSN has it, and words stay words.
+        ("postgresql://u:pass@h/d", "passed by u:pass@h", "passed by u:***@h"),
+        ("postgresql://postgres:postgres@h/d", "postgres: no", "postgres: no"),
+        ("postgresql://postgres:postgres@h/d", "postgres:postgres@h", "postgres:***@h"),
+        ("host=h password=pass", "passed by host=h password=pass", "passed by host=h password=***"),
+        ("host=h password=pass", "user=u password=pass", "user=u password=***"),
+        ("embedded", "embedded", "embedded"),
+        ("postgresql://u@h/d", "postgresql://u@h/d", "postgresql://u@h/d"),
+    ],
+)
+def test_a_password_is_hidden_in_the_forms_in_which_it_is_met(
+    dsn: str, text: str, shown: str
+) -> None:
+    assert mask_of(dsn).hide(text) == shown
+    assert NO_MASK.hide(text) == text
