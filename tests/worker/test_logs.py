@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pgsched.config.dsn import mask_of
+from pgsched.domain.execution import Held
 from pgsched.domain.mask import NO_MASK
+from pgsched.worker.loop_thread import LoopThread
 from tests.waiting import wait_until
 from tests.worker.running import Project
 
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     Start = Callable[..., Worker]
 
 TASKS = Path(__file__).with_name("logging_tasks.py")
+HELD = Held("t", "first", None, datetime(2026, 1, 1, tzinfo=UTC), 1, None, 0, 0, None, None)
 PASSWORD = "correct horse"
 
 
@@ -33,9 +39,7 @@ def project(tmp_path: Path, database: str) -> Generator[Project]:
 def test_what_tasks_log_comes_with_the_execution_that_it_is_part_of(
     project: Project, start: Start
 ) -> None:
-    """Without `bind_run` only what `context.log` tells is bound; without a context of its own for each async run
-    the second one finds what the first has left.
-    """
+    """Without `bind_run` only what `context.log` tells is bound."""
     wanted = [("in-a-thread", "t"), ("alone", "p"), ("on-the-loop", "l-1"), ("on-the-loop", "l-2")]
     project.client.schedule_many([*wanted, ("fail", "f")])
     worker = start(processes=1, concurrency=1)
@@ -52,6 +56,21 @@ def test_what_tasks_log_comes_with_the_execution_that_it_is_part_of(
     [told] = worker.events("told", task="fail", instance="f")
     assert told["exception"].startswith("Traceback")
     assert worker.events("asked", task="fail", instance="f")
+
+
+def test_an_async_run_finds_nothing_of_the_one_that_has_started_it() -> None:
+    """Without a context of its own it would find the variables that the task before it has set."""
+    loop, left, found = LoopThread(), ContextVar("left", default="nothing"), SimpleQueue[str]()
+
+    async def second() -> None:
+        found.put(left.get())
+
+    async def first() -> None:
+        left.set("something")
+        loop.start(HELD._replace(task_instance="second"), second())
+
+    loop.call(lambda _: loop.start(HELD, first()), [])
+    assert found.get(timeout=15) == "nothing"
 
 
 def test_each_execution_has_one_line_that_says_how_it_went(project: Project, start: Start) -> None:

@@ -141,8 +141,9 @@ def test_runs_go_on_with_the_trace_that_has_scheduled_them_and_what_tasks_trace_
         project.client.schedule(task, instance)
         parents[instance] = last(exported)
     worker = start(processes=1)
-    worker.wait_event("execution.completed", count=5)
+    worker.wait_event("execution.completed", task="follow")
     for instance, task in work.items():
+        worker.wait_event("execution.completed", instance=instance)
         [run] = [
             run for run in spans(f"run {task}") if run["attributes"]["pgsched.instance"] == instance
         ]
@@ -204,7 +205,8 @@ def test_spans_that_wait_for_their_batch_are_exported_as_their_process_ends(
     monkeypatch.setenv("BATCHES", "yes")
     project.client.schedule_many([("follow", "t"), ("alone", "p")])
     worker = start(processes=1)
-    worker.wait_event("execution.completed", count=2)
+    for instance in ("t", "p"):
+        worker.wait_event("execution.completed", instance=instance)
     assert len(wait_until(lambda: spans("run alone"))) == 1
     assert not spans("run follow")
     assert worker.stop() == 0
@@ -217,5 +219,6 @@ def test_a_provider_that_raises_costs_spans_but_no_runs(
     monkeypatch.setenv("BROKEN", "yes")
     project.client.schedule_many([("follow", "t"), ("alone", "p"), ("on-the-loop", "l")])
     worker = start(processes=1)
-    worker.wait_event("execution.completed", count=3)
+    for instance in ("t", "p", "l"):
+        worker.wait_event("execution.completed", instance=instance)
     assert not worker.events("execution.failed")
