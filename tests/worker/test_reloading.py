@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from pgsched.worker.executor import CANCEL_GRACE_S
 from pgsched.worker.supervisor import SAME_REQUEST_S
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker, is_there
 
 Start = Callable[..., Worker]
+
+SHUTDOWN_S = 1
 
 TASKS = Path(__file__).with_name("versioned_tasks.py")
 
@@ -25,7 +28,7 @@ TASKS = Path(__file__).with_name("versioned_tasks.py")
 @pytest.fixture
 def project(tmp_path: Path, database: str) -> Generator[Project]:
     """A folder whose task module says which version it is."""
-    settings = {"processes": 2, "concurrency": 5, "shutdown_timeout": "1s"}
+    settings = {"processes": 2, "concurrency": 5, "shutdown_timeout": f"{SHUTDOWN_S}s"}
     project = Project(tmp_path, database, tasks=TASKS, settings=settings)
     yield project
     project.client.close()
@@ -80,11 +83,11 @@ def test_a_reload_under_load_loses_and_interrupts_nothing(project: Project, star
     took long was started twice.
     """
     worker = start()
-    rows: list[tuple[str, str, float]] = [("work", f"before-{n}", 0.01) for n in range(200)]
-    rows += [("work", f"long-{n}", 1.8) for n in range(6)] + [("work-apart", "long-apart", 2.0)]
-    project.client.schedule_many(rows)
-    project.wait_entries("old-started", "long-5")
-    project.wait_entries("old-started", "long-apart")
+    project.client.schedule_many([("work", f"before-{n}", 0.01) for n in range(200)])
+    project.client.schedule_many([("hold", f"long-{n}", None) for n in range(4)])
+    project.client.schedule("hold-apart", "long-apart")
+    for name in (*(f"long-{n}" for n in range(4)), "long-apart"):
+        project.wait_entries("old-started", name)
     rewrite(project, "new")
     configure(project, "worker", concurrency=7)
     worker.signal(signal.SIGHUP)
@@ -92,19 +95,23 @@ def test_a_reload_under_load_loses_and_interrupts_nothing(project: Project, star
         project.client.schedule("work", f"meanwhile-{n}", 0.01)
     worker.wait_event("worker.reloaded", timeout=30)
     project.client.schedule_many([("work", f"after-{n}", 0.01) for n in range(50)])
+    patience_s = SHUTDOWN_S + CANCEL_GRACE_S + 1  # any that had been told to stop would have
+    over_at = time.monotonic() + patience_s
+    assert wait_ran(project, "last") == "new"
+    wait_until(lambda: time.monotonic() > over_at, describe="the shutdown timeout")
+    (project.folder / "diary.go").touch()
     wait_until(
         lambda: project.sql("select count(*) from scheduled_tasks") == [(0,)],
         describe="all to be completed",
     )
-    assert wait_ran(project, "last") == "new"
     _, second = worker.events("worker.started")
     assert second["pid"] != worker.pid
     slots = project.sql("select slots from scheduled_tasks_workers where pid = %s", second["pid"])
     assert slots == [(14,)]
-    wait_none_left(worker.pollers[:-2])
+    worker.wait_event("poller.stopped", count=2)
     assert worker.stop() == 0
     entries = Counter((each.instance, each.what == "ended") for each in project.diary())
-    assert len(entries) == 2 * (200 + 7 + 200 + 50 + 1)
+    assert len(entries) == 2 * (200 + 5 + 200 + 50 + 1)
     assert set(entries.values()) == {1}
     unwanted = ("execution.recovered", "completion.stale", "poller.died", "poller.killed")
     assert [worker.events(name) for name in unwanted] == [[], [], [], []]
@@ -146,7 +153,7 @@ def test_reloads_and_a_stop_during_a_reload(project: Project, start: Start) -> N
     worker = start(processes=1)
     rewrite(project, "slow", more="wait_for_leave()")
     worker.signal(signal.SIGHUP)
-    importing = project.folder / "diary.importing"
+    importing = project.folder / "diary.waiting"
     wait_until(importing.exists, describe="the import")
     rewrite(project, "slow-no-more")
     worker.signal(signal.SIGHUP)

@@ -25,8 +25,8 @@ def note(what: str, context: ExecutionContext) -> None:
 
 
 def wait_for_leave() -> None:
-    """How the import of some versions takes long."""
-    pathlib.Path(os.environ["DIARY"] + ".importing").touch()
+    """How a run, or the import of some versions, takes long."""
+    pathlib.Path(os.environ["DIARY"] + ".waiting").touch()
     while not pathlib.Path(os.environ["DIARY"] + ".go").exists():
         time.sleep(0.01)
 
@@ -38,6 +38,13 @@ def work(data: float, context: ExecutionContext) -> None:
     note("ended", context)
 
 
-@one_time("work-apart", isolation="process")
-def work_apart(data: float, context: ExecutionContext) -> None:
-    work.function(data, context)
+@one_time("hold")
+def hold(data: object, context: ExecutionContext) -> None:
+    note(f"{VERSION}-started", context)
+    wait_for_leave()
+    note("ended", context)
+
+
+@one_time("hold-apart", isolation="process")
+def hold_apart(data: object, context: ExecutionContext) -> None:
+    hold.function(data, context)
