@@ -54,7 +54,7 @@ def folder() -> Generator[Path]:
 
 @pytest.fixture
 def confined(folder: Path) -> list[str]:
-    """What comes before a command that is to run like that; its folder for temporary files is the only one to write to."""
+    """What comes before a command that is to run like that. Its only folder to write to is one for temporary files."""
     empty = folder / "empty"
     empty.mkdir()
     command = ["unshare", "--mount", "sh", "-c", CONFINED, str(empty)]
