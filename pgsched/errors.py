@@ -9,6 +9,7 @@
     ├── ExecutionNotFound              no such task instance                  exit 1
     ├── ExecutionRunning               picked right now                       exit 1
     ├── ExecutionExists                already there                          exit 1
+    ├── MaintenanceRunning             somebody else is at it                 exit 1
     ├── EmbeddedServerError            the private Postgres won't start       exit 75
     └── InvalidData                    data that a task can't take, or that isn't JSON
 
@@ -141,6 +142,15 @@ class ExecutionExists(PgschedError):
         self.task_name = task_name
         self.task_instance = task_instance
         super().__init__(f"task {task_name!r}, instance {task_instance!r} is already scheduled")
+
+
+class MaintenanceRunning(PgschedError):
+    """Indexes of the table are being built or rebuilt already, by maintenance or a migration."""
+
+    def __init__(self, table: str, holder: str) -> None:
+        self.table = table
+        self.holder = holder
+        super().__init__(f"the indexes of table {table!r} are being worked on already, by {holder}")
 
 
 class EmbeddedServerError(DatabaseUnavailable):

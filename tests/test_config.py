@@ -226,7 +226,8 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
     assert refused("worker:\n  id: a\n  proceses: 3\n", config) == (
         "prod.yaml, line 3: worker.proceses: unknown key — did you mean 'processes'? (allowed: id, processes, "
         "concurrency, batch_size, polling_interval, heartbeat_timeout, heartbeat_interval, shutdown_timeout, "
-        "max_crashes, stall_timeout, max_executions_per_process, max_memory_per_process)"
+        "max_crashes, stall_timeout, max_executions_per_process, max_memory_per_process, "
+        "maintenance_interval)"
     )
     assert refused("workr:\n  id: a\n", config) == (
         "prod.yaml, line 1: workr: unknown section — did you mean 'worker'? "
@@ -327,6 +328,7 @@ def test_whatever_a_file_holds_a_config_error_is_the_worst(content: str | bytes)
 def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {
         "DATABASE__DSN": "postgresql://env@db/app",
+        "DATABASE__DSN_FILE": "null",
         "DATABASE__TABLE": "jobs",
         "DATABASE__SCHEMA": "12",
         "DATABASE__POOLER": "transaction",
@@ -343,6 +345,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "WORKER__STALL_TIMEOUT": "3m",
         "WORKER__MAX_EXECUTIONS_PER_PROCESS": "1000",
         "WORKER__MAX_MEMORY_PER_PROCESS": "512MB",
+        "WORKER__MAINTENANCE_INTERVAL": "2d",
         "MONITORING__HOST": "::1",
         "MONITORING__PORT": "9187",
         "MONITORING__TOKEN": "s3cret",
@@ -356,6 +359,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings_as_shown(load_settings(None)) == {
         "database": {
             "dsn": "postgresql://env@db/app",
+            "dsn_file": None,
             "table": "jobs",
             "schema": "12",
             "pooler": "transaction",
@@ -374,6 +378,7 @@ def test_every_key_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
             "stall_timeout": "3m",
             "max_executions_per_process": 1000,
             "max_memory_per_process": 512_000_000,
+            "maintenance_interval": "2d",
         },
         "monitoring": {"host": "::1", "port": 9187, "token": "***"},
         "logging": {"format": "json", "level": "warning"},
@@ -457,6 +462,61 @@ def test_the_dsn_is_the_flags_then_the_variables_then_the_files(
     monkeypatch.setenv("PGSCHED_DATABASE__DSN", "postgresql://variable")
     assert load_settings(file).database.conninfo == "postgresql://variable"
     assert load_settings(file, dsn="host=flag").database.conninfo == "host=flag"
+
+
+def test_a_file_may_hold_the_dsn(
+    monkeypatch: pytest.MonkeyPatch, config: Callable[[str | bytes], Path], tmp_path: Path
+) -> None:
+    """The stronger source has the word, whether it gives the DSN or names the file."""
+    file = config("database: {dsn_file: secrets/dsn}")
+    (file.parent / "secrets").mkdir()
+    (file.parent / "secrets/dsn").write_text("postgresql://app:s3cret@file\n")
+    settings = load_settings(file)
+    assert settings.database.conninfo == "postgresql://app:s3cret@file"
+    assert settings_as_shown(settings)["database"]["dsn"] == "postgresql://app:***@file"
+    monkeypatch.setenv("DATABASE_URL", "postgresql://url")
+    assert load_settings(file).database.conninfo == "postgresql://url"
+    monkeypatch.setenv("PGSCHED_DATABASE__DSN_FILE", "null")
+    assert load_settings(file).database.conninfo == "postgresql://url"
+    credential = tmp_path / "credential"
+    credential.write_text("host=credential")
+    monkeypatch.setenv("PGSCHED_DATABASE__DSN_FILE", str(credential))
+    assert load_settings(file).database.conninfo == "host=credential"
+    assert load_settings(file, dsn="host=flag").database.conninfo == "host=flag"
+
+
+@pytest.mark.parametrize(
+    ("database", "content", "message"),
+    [
+        ("{dsn_file: dsn, dsn: host=db}", b"host=db", "database.dsn_file: database.dsn is there"),
+        ("{dsn_file: nowhere}", b"", "'nowhere' can't be read: No such file"),
+        ("{dsn_file: dsn}", b" \n", "'dsn' is empty"),
+        ("{dsn_file: dsn}", b"\xff", "'dsn' can't be read: not UTF-8"),
+        ("{dsn_file: dsn}", b"x" * 100_000, "'dsn' is too large"),
+        ("{dsn_file: 7}", b"", "database.dsn_file: 7 is no text"),
+        ('{dsn_file: "a\\0b"}', b"", "database.dsn_file"),
+    ],
+)
+def test_a_file_that_holds_no_dsn_is_refused(
+    database: str, content: bytes, message: str, config: Callable[[str | bytes], Path]
+) -> None:
+    file = config(f"database: {database}")
+    (file.parent / "dsn").write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        load_settings(file)
+    assert message in str(raised.value)
+    assert str(file) in str(raised.value)
+
+
+def test_what_is_wrong_with_a_dsn_in_a_file_names_the_file(
+    config: Callable[[str | bytes], Path],
+) -> None:
+    file = config("database: {dsn_file: dsn}")
+    (file.parent / "dsn").write_text("s3cret")
+    with pytest.raises(ConfigError) as raised:
+        load_settings(file)
+    assert str(file.parent / "dsn") in str(raised.value)
+    assert "s3cret" not in str(raised.value)
 
 
 def test_flags_override_everything(

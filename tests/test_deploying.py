@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pgsched.config.settings import WorkerSettings
-from pgsched.worker.supervisor import HOUSEKEEPER_GRACE_S, KILL_GRACE_S
+from pgsched.worker.family import HOUSEKEEPER_GRACE_S
+from pgsched.worker.supervisor import KILL_GRACE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIT = (ROOT / "systemd/pgsched.service").read_text(encoding="utf-8")
@@ -25,21 +27,80 @@ LONGEST_STOP = WorkerSettings().shutdown_timeout + timedelta(
 EXECUTABLE = "/opt/pgsched/bin/pgsched"
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
-    """Its executable is the one thing that must be there; any will do."""
-    unit = tmp_path / "pgsched.service"
-    unit.write_text(UNIT.replace(EXECUTABLE, sys.executable), encoding="utf-8")
+UNITS = ["pgsched.service", "pgsched@.service", "pgsched-migrate.service"]
+
+needs_systemd_analyze = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed"
+)
+
+
+def analyzed(*arguments: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)],
-        capture_output=True,
-        text=True,
-        check=False,
+        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False
     )
     if "Failed to initialize manager" in done.stderr:
         pytest.skip("systemd-analyze does not work in this environment")
+    return done
+
+
+@needs_systemd_analyze
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    """Their executable is the one thing that must be there; any will do."""
+    for name in UNITS:
+        text = (ROOT / "systemd" / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace(EXECUTABLE, sys.executable), encoding="utf-8")
+    named = [str(tmp_path / name.replace("@", "@reports")) for name in UNITS]
+    done = analyzed("verify", "--man=no", *named)
     about_ours = [line for line in done.stderr.splitlines() if "pgsched" in line]
     assert (done.returncode, about_ours) == (0, [])
+
+
+@needs_systemd_analyze
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_is_exposed_to_little(name: str) -> None:
+    """2.0 of 10: "OK". Proven by leaving out any four of its lines."""
+    unit = str(ROOT / "systemd" / name)
+    done = analyzed("security", "--offline=true", "--threshold=20", "--no-pager", unit)
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_instance_is_the_same_unit_but_for_its_names() -> None:
+    instance = (ROOT / "systemd/pgsched@.service").read_text(encoding="utf-8")
+    lines = [line for line in instance.splitlines() if "pgsched@reports" not in line]
+    expected = UNIT.replace("/etc/pgsched/pgsched.", "/etc/pgsched/%i.")
+    expected = expected.replace("Description=pgsched worker", "Description=pgsched worker %i")
+    assert [line for line in lines if not line.startswith("# The same as")] == expected.splitlines()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-sysusers"), reason="systemd is not installed")
+def test_systemd_understands_the_snippets(tmp_path: Path) -> None:
+    """On a root of its own: what they make and whose it is."""
+    (tmp_path / "etc/pgsched").mkdir(parents=True)
+    for name in ("pgsched.yaml", "pgsched.dsn", "pgsched.env"):
+        (tmp_path / "etc/pgsched" / name).write_text("")
+    for tool, snippet in (
+        (["systemd-sysusers"], "sysusers.conf"),
+        (["systemd-tmpfiles", "--create"], "tmpfiles.conf"),
+    ):
+        done = subprocess.run(
+            [*tool, f"--root={tmp_path}", str(ROOT / "systemd" / snippet)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode and os.geteuid():
+            pytest.skip(f"only root may give files away: {done.stderr}")
+        assert (done.returncode, done.stderr.count("pgsched.conf")) == (0, 0), done.stderr
+    modes = {
+        each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "etc/pgsched").iterdir()
+    }
+    assert modes == {"pgsched.yaml": 0o644, "pgsched.dsn": 0o600, "pgsched.env": 0o600}
+    assert "pgsched:" in (tmp_path / "etc/passwd").read_text()
+
+
+def test_the_watchdog_waits_for_the_supervisor_to_replace_who_stands_still() -> None:
+    [watchdog] = re.findall(r"^WatchdogSec=(\d+)$", UNIT, re.MULTILINE)
+    assert timedelta(seconds=int(watchdog)) > WorkerSettings().stall_timeout
 
 
 def test_nobody_kills_a_worker_that_still_may_stop_by_itself() -> None:
@@ -60,6 +121,9 @@ def test_nobody_kills_a_worker_that_still_may_stop_by_itself() -> None:
         "Type=notify",
         "NotifyAccess=main",
         "KillMode=mixed",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "LoadCredential=pgsched.dsn:/etc/pgsched/pgsched.dsn",
+        "Environment=PGSCHED_DATABASE__DSN_FILE=%d/pgsched.dsn",
         "Restart=on-failure",
         "RestartPreventExitStatus=78",
         f"ExecStart={EXECUTABLE} worker --config /etc/pgsched/pgsched.yaml",

@@ -24,6 +24,7 @@ from pgsched.cli.commands.discard import discard
 from pgsched.cli.commands.doctor import doctor
 from pgsched.cli.commands.health import health
 from pgsched.cli.commands.list import list_executions
+from pgsched.cli.commands.maintenance import maintenance
 from pgsched.cli.commands.migrate import migrate
 from pgsched.cli.commands.next import next_times
 from pgsched.cli.commands.reschedule import reschedule
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "retry": retry,
     "discard": discard,
     "doctor": doctor,
+    "maintenance": maintenance,
     "next": next_times,
     "health": health,
     "dev": dev,

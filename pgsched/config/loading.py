@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 DEFAULT_FILES = (Path("pgsched.yaml"), Path("/etc/pgsched/pgsched.yaml"))
 """Where a configuration is looked for when none is named; the first that exists is used."""
 
+DSN_KEYS = (("database", "dsn"), ("database", "dsn_file"))
+"""Two ways to say one thing: the stronger source has the word, whichever it uses."""
+
+LONGEST_DSN_BYTES = 1 << 16
+"""Whatever is larger is another file."""
+
 SECRETS = (("database", "dsn"), ("monitoring", "token"))
 """Keys whose wrong values are not quoted either."""
 
@@ -56,9 +62,15 @@ def load_settings(
     overrides = [*_overrides(os.environ, dsn=dsn, processes=processes)]
     layer: Document = {}
     for origin, (section, key), text in overrides:
-        layer.setdefault(section, {})[key] = _value(section, key, text)
+        value = _value(section, key, text)
+        if (section, key) in DSN_KEYS:
+            _make_way(value, key, layer, document)
+        layer.setdefault(section, {})[key] = value
         origins[section, key] = origin
         origins.setdefault((section,), origin)
+    folder = file.absolute().parent if file else Path.cwd()
+    for each in (layer, document):
+        _read_dsn(each, origins, folder)
     try:
         settings = Settings(layers=(layer, document))  # type: ignore[call-arg]  # see the sources
     except ValidationError as error:
@@ -112,6 +124,46 @@ def _list(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+# The DSN, from a file
+
+
+def _make_way(value: object, key: str, *weaker: Document) -> None:
+    """That no file is meant (null) says nothing of a DSN."""
+    keys = ("dsn_file",) if key == "dsn_file" and value is None else ("dsn", "dsn_file")
+    for layer in weaker:
+        for each in keys:
+            layer.get("database", {}).pop(each, None)
+
+
+def _read_dsn(layer: Document, origins: dict[Key, str], folder: Path) -> None:
+    """Where a layer names a file, what that holds is its DSN. Raises: ConfigError."""
+    database = layer.get("database", {})
+    name = database.get("dsn_file")
+    if not isinstance(name, str):
+        return  # none is named, or the check tells what is wrong with it
+    key, origin = "database.dsn_file", origins["database", "dsn_file"]
+    if database.get("dsn") is not None:
+        raise ConfigError(
+            "database.dsn is there too", key=key, file=origin, allowed="one of the two"
+        )
+    path = folder / name
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(LONGEST_DSN_BYTES + 1)
+        text = content.decode().strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        problem = f"{name!r:.{LONGEST_SHOWN}} can't be read: {reason}"
+        raise ConfigError(
+            problem, key=key, file=origin, allowed="a file that holds a DSN"
+        ) from None
+    if not text or len(content) > LONGEST_DSN_BYTES:
+        problem = f"{name!r:.{LONGEST_SHOWN}} is {'too large' if text else 'empty'}"
+        raise ConfigError(problem, key=key, file=origin, allowed="a file that holds a DSN")
+    database |= {"dsn": text, "dsn_file": None}
+    origins["database", "dsn"] = str(path)
 
 
 # Problems

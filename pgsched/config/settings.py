@@ -153,6 +153,11 @@ class DatabaseSettings(Section):
     dsn: Annotated[SecretStr | None, BeforeValidator(_dsn)] = _key(
         None, "the database: a URL, key=value pairs, or embedded", DSN_ALLOWED
     )
+    dsn_file: str | None = _key(
+        None,
+        "a file that holds the DSN, such as a mounted secret, from this file's folder on; null: dsn says it",
+        "the path of a file that holds a DSN, instead of database.dsn; or null",
+    )
     table: Annotated[str, _name(LONGEST_TABLE_BYTES)] = _key(
         "scheduled_tasks",
         "the table of executions; its indexes and side tables are named after it",
@@ -178,7 +183,7 @@ class DatabaseSettings(Section):
             raise ConfigError(
                 "no database is configured",
                 key="database.dsn",
-                allowed="--dsn, PGSCHED_DATABASE__DSN, DATABASE_URL, or database.dsn in the config file",
+                allowed="--dsn, PGSCHED_DATABASE__DSN, DATABASE_URL, or database.dsn or dsn_file in the config file",
             )
         return self.dsn.get_secret_value()
 
@@ -246,6 +251,12 @@ class WorkerSettings(Section):
         "resident memory beyond which a poller is replaced; null: never",
         "a size such as 512MB or 2GiB, at least 10MB; or null",
         ge=LEAST_MEMORY,
+    )
+    maintenance_interval: Annotated[timedelta | None, BeforeValidator(_duration)] = _span(
+        DAY,
+        "how often one of the workers looks after the indexes, where its role may; null: never",
+        most=30 * DAY,
+        also="; or null",
     )
 
     @property

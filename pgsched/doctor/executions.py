@@ -6,8 +6,9 @@ from datetime import timedelta
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, literal, rough
+from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, literal
 from pgsched.doctor.workers import living
+from pgsched.domain.duration import rough_duration
 from pgsched.domain.execution import RECURRING_INSTANCE
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def unknown_tasks(queue: list[Waiting], workers: list[SeenWorker]) -> Iterator[F
         if task not in known:
             yield Finding(
                 severity=Severity.WARNING,
-                title=f"No worker knows task {task!r:.80}, which has been due for {_rough(due_s)}",
+                title=f"No worker knows task {task!r:.80}, which has been due for {_rough_duration(due_s)}",
                 explanation="It is left alone until one does. Was it renamed, or its module left out of "
                 "tasks.modules? What is not wanted any more can be cancelled.",
                 fix=Fix.config("tasks.modules: [THE MODULE THAT DECLARES IT]"),
@@ -72,7 +73,7 @@ def late_tasks(
         longest = max(late, key=lambda task: late[task])
         yield Finding(
             severity=Severity.WARNING,
-            title=f"Task {longest!r:.80} has been due for {_rough(late[longest])}",
+            title=f"Task {longest!r:.80} has been due for {_rough_duration(late[longest])}",
             explanation=f"Late: {listed(late)}. Workers that know them are alive, but busy with what is more urgent, "
             "too few, or stuck; or somebody has locked the rows.",
             fix=Fix.shell(configured.command("list --state running")),
@@ -124,7 +125,7 @@ def stuck_executions(
         is_ours_to_judge = configured.is_given or _worker_of(holder) not in alive
         if newest_s is not None and newest_s > limit_s and is_ours_to_judge:
             older = f"last_heartbeat < now() - interval '{limit_s:.0f} s'"
-            yield _stuck(holder, tables, f"has not beaten for {_rough(newest_s)}", older)
+            yield _stuck(holder, tables, f"has not beaten for {_rough_duration(newest_s)}", older)
         if holder.without_heartbeat:
             yield _stuck(holder, tables, "has never beaten", "last_heartbeat is null")
 
@@ -195,8 +196,8 @@ def time_zones(machine: Machine) -> Iterator[Finding]:
         )
 
 
-def _rough(length_s: float) -> str:
-    return rough(timedelta(seconds=min(length_s, 3e9)))
+def _rough_duration(length_s: float) -> str:
+    return rough_duration(timedelta(seconds=min(length_s, 3e9)))
 
 
 def _known(workers: list[SeenWorker]) -> set[str]:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from pgsched.domain.duration import format_duration
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-ROUNDED = ((timedelta(days=1), timedelta(hours=1)), (timedelta(hours=1), timedelta(minutes=1)))
-"""From the first on, to the second."""
 
 SHOWN = 5
 """Of a longer list of names."""
@@ -79,10 +73,3 @@ def literal(text: str) -> str:
 def counted(number: int, what: str) -> str:
     """`1 worker`, `1,200 workers`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def rough(length: timedelta) -> str:
-    """A length as people say it: its largest unit and the next one."""
-    units = (unit for above, unit in ROUNDED if length >= above)
-    unit = next(units, timedelta(seconds=1))
-    return format_duration(max(length, unit) // unit * unit)

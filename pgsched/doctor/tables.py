@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, literal, rough
+from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, literal
+from pgsched.domain.duration import rough_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,7 +106,7 @@ def _unusable(index: Index, how: str, fix: Fix) -> Finding:
 def locks(locks: list[Lock]) -> Iterator[Finding]:
     """Nobody has locked the tables so that others can't write them."""
     for lock in locks:
-        since = "" if lock.locked_for is None else f", for {rough(lock.locked_for)}"
+        since = "" if lock.locked_for is None else f", for {rough_duration(lock.locked_for)}"
         who = ", ".join(filter(None, (f"pid {lock.pid}", f"user {lock.user}", lock.application)))
         yield Finding(
             severity=Severity.CRITICAL,
@@ -146,10 +147,11 @@ def _pin_title(pin: Pin) -> str:
         case "transaction":
             assert pin.open_for is not None
             who = ", ".join(filter(None, (f"pid {pin.name}", f"user {pin.user}", pin.application)))
-            return f"A transaction has been open for {rough(pin.open_for)} ({who}; {pin.state})"
+            return f"A transaction has been open for {rough_duration(pin.open_for)} ({who}; {pin.state})"
         case "prepared transaction":
             assert pin.open_for is not None
-            return f"Transaction {pin.name!r} of {pin.user} was prepared {rough(pin.open_for)} ago, and never ended"
+            ago = rough_duration(pin.open_for)
+            return f"Transaction {pin.name!r} of {pin.user} was prepared {ago} ago, and never ended"
         case "replication slot":
             return f"Replication slot {pin.name!r} ({pin.state}) keeps what died since {since}"
         case _:
@@ -180,7 +182,11 @@ def bloat(storage: Storage | None, tables: Mapping[str, Table]) -> Iterator[Find
     facts = {key: sizes[key] for key in ("live_rows", "dead_rows", "table_bytes", "index_bytes")}
     is_swept = storage.vacuumed_ago is not None and storage.vacuumed_ago < SWEPT_WITHIN
     if storage.dead_rows > max(DEAD_ROWS, 2 * storage.live_rows) and not is_swept:
-        when = "never" if storage.vacuumed_ago is None else f"{rough(storage.vacuumed_ago)} ago"
+        when = (
+            "never"
+            if storage.vacuumed_ago is None
+            else f"{rough_duration(storage.vacuumed_ago)} ago"
+        )
         yield Finding(
             severity=Severity.WARNING,
             title=f"{storage.dead_rows:,} dead rows beside {storage.live_rows:,} live ones",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, literal, rough
+from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, literal
+from pgsched.domain.duration import rough_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,18 +28,13 @@ LARGEST_OFFSET = timedelta(seconds=2)
 UNATTENDED_S = 60.0
 HALF_FULL = 0.5
 
-
-MISSED = 3
-GRACE = timedelta(seconds=10)
-"""A worker that tells of itself every 30 s may miss two times, as in a short outage."""
-
 OTHERS_BEAT_WITHIN_S = 300.0
 """Other programs, and older releases, pick without having a row among the workers."""
 
 
 def living(workers: list[SeenWorker]) -> list[SeenWorker]:
     """Those that have told of themselves lately."""
-    return [worker for worker in workers if worker.seen_ago < MISSED * worker.seen_every + GRACE]
+    return [worker for worker in workers if worker.is_alive]
 
 
 def workers(
@@ -55,7 +51,7 @@ def workers(
             continue
         yield Finding(
             severity=Severity.WARNING if worker.seen_ago < RECENTLY else Severity.NOTE,
-            title=f"Worker {worker.worker!r} has not been seen for {rough(worker.seen_ago)}",
+            title=f"Worker {worker.worker!r} has not been seen for {rough_duration(worker.seen_ago)}",
             explanation=f"It was process {worker.pid} on {worker.host!r}, and was killed or can't reach the database. "
             "What it held is taken over by the others. If it is gone for good, forget it.",
             fix=Fix.sql(
@@ -70,7 +66,7 @@ def workers(
         oldest = timedelta(seconds=max(waiting.due_s for waiting in late))
         yield Finding(
             severity=Severity.CRITICAL,
-            title=f"Executions have been due for {rough(oldest)}, and no worker is alive",
+            title=f"Executions have been due for {rough_duration(oldest)}, and no worker is alive",
             explanation=f"Of {listed([waiting.task for waiting in late])}. Nobody runs them.",
             fix=Fix.shell(configured.command("worker")),
             facts={"tasks": [waiting.task for waiting in late]},
@@ -88,7 +84,7 @@ def progress(workers: list[SeenWorker], configured: Configured) -> Iterator[Find
             severity=Severity.CRITICAL if has_none else Severity.WARNING,
             title=f"Worker {worker.worker!r} has no poller"
             if has_none
-            else f"A poller of worker {worker.worker!r} has stood still for {rough(still)}",
+            else f"A poller of worker {worker.worker!r} has stood still for {rough_duration(still)}",
             explanation="Its log says why: poller.died or poller.stalled."
             if has_none
             else "Something in it keeps the interpreter to itself, or its process is stopped. It is replaced after "
@@ -112,7 +108,7 @@ def versions(workers: list[SeenWorker]) -> Iterator[Finding]:
         title=f"Workers of {len(by_version)} versions work together: {', '.join(sorted(by_version))}",
         explanation="During a rolling deploy that is as it should be."
         if is_deploy
-        else f"The last one started {rough(newest.started_ago)} ago: a deploy has not been finished.",
+        else f"The last one started {rough_duration(newest.started_ago)} ago: a deploy has not been finished.",
         fix=Fix.shell(*(f"systemctl restart pgsched   # {name!r}" for name in others[:5])),
         facts={"versions": {worker.worker: worker.version for worker in alive}},
     )
@@ -134,7 +130,7 @@ def clocks(workers: list[SeenWorker], machine: Machine) -> Iterator[Finding]:
 def _offset(whose: str, offset: timedelta, severity: Severity) -> Finding:
     return Finding(
         severity=severity,
-        title=f"{whose} is {rough(abs(offset))} away from the database's",
+        title=f"{whose} is {rough_duration(abs(offset))} away from the database's",
         explanation="What is due is judged by the database's clock alone; but logs tell wrong times, and so do tasks "
         "that ask their machine.",
         fix=Fix.shell("timedatectl set-ntp true   # on that machine"),

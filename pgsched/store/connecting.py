@@ -169,9 +169,9 @@ async def connect_task_async(
 
 
 @contextmanager
-def connection(conninfo: str) -> Generator[psycopg.Connection[Any]]:
+def connection(conninfo: str, *, name: str = "pgsched") -> Generator[psycopg.Connection[Any]]:
     """A connection for one errand. Raises: DatabaseUnavailable."""
-    opened = connect(conninfo)
+    opened = connect(conninfo, name=name)
     try:
         with translated():
             yield opened
@@ -225,7 +225,11 @@ def translation(error: psycopg.Error) -> Exception:
                 f"the schema is not the one needed ({reason}): run `pgsched migrate`"
             )
         case errors.InsufficientPrivilege():
-            return DatabaseUnavailable(f"the role lacks a right: {reason}")
+            needed = "".join(f"{note}; " for note in getattr(error, "__notes__", ()))
+            return DatabaseUnavailable(
+                f"the role lacks a right: {reason} "
+                f"({needed}`pgsched migrate --print-grants` prints what each role needs)"
+            )
         case (
             psycopg.DataError()
             | errors.ProgramLimitExceeded()

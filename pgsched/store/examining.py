@@ -148,7 +148,7 @@ class SeenWorker(NamedTuple):
     state: str
     pollers: int
     seen_ago: timedelta
-    seen_every: timedelta
+    is_alive: bool
     started_ago: timedelta
     clock_offset: timedelta
     stands_still_for: timedelta | None

@@ -167,6 +167,17 @@ def script(
     return "\n\n".join([*parts, ""])
 
 
+def online_lock(names: Names) -> str:
+    """What the advisory lock is named after that whoever builds indexes beside everybody's work holds."""
+    return f"pgsched.migrate.online.{names.table}"
+
+
+def is_newer(connection: psycopg.Connection[Any], names: Names) -> bool:
+    """Whether a later release has migrated the schema."""
+    with translated():
+        return max(_applied(connection, names), default=0) > needed_version()
+
+
 def index_statements(names: Names) -> dict[str, str]:
     """What builds each index that is needed beside everybody's work, by the index's name."""
     identifiers = names.identifiers()
@@ -220,7 +231,7 @@ def _apply_online(
             key="DSN",
             allowed="one that leads to Postgres itself, or through a pooler in session mode",
         )
-    key = (f"pgsched.migrate.online.{names.table}",)
+    key = (online_lock(names),)
     held = connection.execute(
         "select pg_try_advisory_lock(hashtextextended(%s, 0))", key
     ).fetchone()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 import psycopg
 from psycopg.rows import tuple_row
 
-from pgsched.store.statement import statements
+from pgsched.store.statement import rights_for, statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +95,9 @@ def run(connection: psycopg.Connection[Any], names: Names, operation: Operation[
     except StopIteration as stop:
         answer: T = stop.value
         return answer
+    except psycopg.errors.InsufficientPrivilege as error:
+        error.add_note(rights_for(known[query.statement]))
+        raise
     finally:
         cursor.close()
 
@@ -125,5 +128,8 @@ async def run_async(
     except StopIteration as stop:
         answer: T = stop.value
         return answer
+    except psycopg.errors.InsufficientPrivilege as error:
+        error.add_note(rights_for(known[query.statement]))
+        raise
     finally:
         await cursor.close()

@@ -58,7 +58,7 @@ def overview(connection: Connection[Any], names: Names) -> Overview:
     return Overview(
         at=counts[0],
         workers=[Seen(Presence(*row[:15]), *row[15:]) for row in workers],
-        queue=_queue(*counts[1:]),
+        queue=queue_of(counts),
         due=[DueTask(*row) for row in due],
         failing=[FailingTask(*row) for row in failing],
         failed=[FailedTask(*row) for row in failed],
@@ -70,9 +70,9 @@ def _in_utc(row: Row) -> Row:
     return tuple(each.astimezone(UTC) if isinstance(each, datetime) else each for each in row)
 
 
-def _queue(*counts: Any) -> Queue:
-    """Those tried again are among those of later: what is scheduled is the rest, of those that were counted."""
-    due, later, running, retrying, failed, oldest_due_at = counts
+def queue_of(row: Row) -> Queue:
+    """What `count_states` says. Those tried again are among those of later: what is scheduled is the rest of them."""
+    _, due, later, running, retrying, failed, oldest_due_at = row
     scheduled = min(max(0, later - retrying), MOST_COUNTED)
     reached = {
         "due": due,

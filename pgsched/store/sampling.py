@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgsched.domain.execution import RECURRING_INSTANCE
+from pgsched.domain.overview import MOST_COUNTED
 from pgsched.store.operation import Operation, Query
+from pgsched.store.overview import queue_of
 from pgsched.store.picking import survey
 
 if TYPE_CHECKING:
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pgsched.store.statement import Names
-
-MOST = 100_000
-"""Nobody acts otherwise on more than that."""
 
 
 class Readiness(NamedTuple):
@@ -51,11 +50,11 @@ def readiness(needed: int) -> Operation[Readiness]:
 
 def sample(names: Names, tasks: Sequence[str], recurring: Sequence[str]) -> Operation[Sample]:
     """Look once; `tasks` are those that the asking worker knows."""
-    [counted] = yield Query("sample_states", {"most": MOST})
-    due, scheduled, running, retrying, failed = counted
+    [counted] = yield Query("count_states", {"most": MOST_COUNTED})
+    queue = queue_of(counted)
     [(told, workers)] = yield Query("known_tasks", {})
     known = sorted({*tasks, *told})
-    [(unknown,)] = yield Query("sample_unknown", {"tasks": known, "most": MOST})
+    [(unknown,)] = yield Query("sample_unknown", {"tasks": known, "most": MOST_COUNTED})
     oldest_due_age_s = yield from _oldest_due_age_s(known)
     [(dead_rows, transaction_age_s)] = yield Query("sample_server", {"table": _quoted(names)})
     rows = yield Query(
@@ -63,11 +62,11 @@ def sample(names: Names, tasks: Sequence[str], recurring: Sequence[str]) -> Oper
     )
     return Sample(
         executions={
-            "due": due,
-            "scheduled": scheduled,
-            "running": running,
-            "retrying": retrying,
-            "failed": failed,
+            "due": queue.due,
+            "scheduled": queue.scheduled,
+            "running": queue.running,
+            "retrying": queue.retrying,
+            "failed": queue.failed,
             "unknown": unknown,
         },
         oldest_due_age_s=oldest_due_age_s,

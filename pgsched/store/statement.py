@@ -7,6 +7,7 @@ piece of SQL exists twice.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -37,6 +38,8 @@ FRAGMENTS = (
     "is_alive",
 )
 """Pieces of SQL that statements share; a later one may hold an earlier one."""
+
+RIGHT = re.compile(r"\b(select|insert|update|delete)\b(?=\s)")
 
 BUILT_INDEXES = ("order", "queue", "held", "retrying")
 """What online migrations build, by the ends of their names."""
@@ -181,6 +184,12 @@ def _variants(
 def composed(text: str, known: Mapping[str, sql.Composable]) -> sql.Composed:
     """A text of ours with its placeholders filled. Texts come from files of this package alone, never from input."""
     return sql.SQL(text).format(**known)
+
+
+def rights_for(statement: bytes) -> str:
+    """What a statement does with tables, as the rights that it takes."""
+    found = RIGHT.findall(statement.decode("utf-8", "replace"))
+    return f"this takes {' and '.join(dict.fromkeys(found)).upper()}"
 
 
 def without_comments(text: str) -> str:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pgsched.config import Settings
     from pgsched.config.settings import MonitoringSettings
+    from pgsched.worker.generation import Predecessor
     from pgsched.worker.plan import Monitoring
 
 
-def run_worker(settings: Settings, conninfo: str) -> int:
-    """Run a worker until it is told to stop; answers its exit status.
+def run_worker(settings: Settings, conninfo: str, predecessor: Predecessor | None = None) -> int:
+    """Run a worker until it is told to stop; answers its exit status. Where a reload has started it, `predecessor`
+    is who did.
 
     Raises: ConfigError, TaskModuleError, DatabaseUnavailable, SchemaMismatch, all before any task runs.
     """
@@ -40,8 +42,10 @@ def run_worker(settings: Settings, conninfo: str) -> int:
             stall_timeout=worker.stall_timeout,
             max_executions_per_process=worker.max_executions_per_process,
             max_memory_per_process=worker.max_memory_per_process,
+            maintenance_interval=worker.maintenance_interval,
             monitoring=_monitoring(settings.monitoring),
-        )
+        ),
+        predecessor,
     )
 
 

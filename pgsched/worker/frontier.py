@@ -83,10 +83,15 @@ class Frontier:
     def go_on(self, marks: Marks) -> None:
         """Look behind what was picked."""
         self._marks.update(marks)
+        self._note_come()
 
     def note_end(self) -> None:
         """A pick found less than it wanted: there is nothing more from the marks on."""
         self._has_ended = True
+        self._note_come()
+
+    def _note_come(self) -> None:
+        """What was to come has been looked for once: from here on surveys say what there is."""
         if self._coming_at <= monotonic():
             self._coming_at = math.inf
 

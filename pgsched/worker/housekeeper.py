@@ -90,7 +90,7 @@ class Housekeeper:
         self._gives_up_at = float("inf")
         self._log = Logger()
         # It ends when its supervisor says so, after the last poller: a signal to the whole group must not end it.
-        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
         self._signals = Signals((), ignored=ignored)
         self._session = Session(plan.database, f"pgsched {plan.worker_id}/housekeeper", Guard())
         self._outage = Outage(self._log)

@@ -40,4 +40,5 @@ class Plan:
     stall_timeout: timedelta
     max_executions_per_process: int | None
     max_memory_per_process: int | None
+    maintenance_interval: timedelta | None
     monitoring: Monitoring | None

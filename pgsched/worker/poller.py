@@ -34,6 +34,7 @@ from pgsched.worker.process import (
     DRAIN,
     EXIT_AT_ONCE,
     EXIT_OK,
+    RETIRE,
     Signals,
     resident_bytes,
     standard_files,
@@ -116,7 +117,7 @@ class Poller:
         self._is_ready = False
         self._log = Logger(poller=identity)
         # Ctrl-C goes to the whole foreground group; the supervisor alone decides what it means.
-        self._signals = Signals((DRAIN, AT_ONCE), ignored=(signal.SIGINT,))
+        self._signals = Signals((DRAIN, RETIRE, AT_ONCE), ignored=(signal.SIGINT,))
         self._stage = Stage.RUNNING
         self._stage_ends_at = math.inf
         self._status = EXIT_OK
@@ -216,6 +217,8 @@ class Poller:
             self._drain()
             self._stage_ends_at = monotonic()
             self._stage = Stage.CANCELLING
+        elif received is RETIRE:
+            self._stop_picking()
         else:
             self._drain()
 

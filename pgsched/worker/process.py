@@ -28,6 +28,9 @@ EXIT_BUG = 70
 DRAIN = signal.SIGTERM
 """From the supervisor (or an operator) to a poller: stop picking, let running tasks end."""
 
+RETIRE = signal.SIGHUP
+"""To a poller: stop picking, let running tasks end, however long they take."""
+
 AT_ONCE = signal.SIGQUIT
 """To a poller: write what is finished and leave."""
 

@@ -57,7 +57,8 @@ class Reporter:
         self._lifeline = lifeline
         self._log = Logger()
         # It ends with its supervisor, after all others: a signal to the whole group must not end it.
-        Signals((), ignored=(signal.SIGINT, signal.SIGTERM, signal.SIGQUIT))
+        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+        Signals((), ignored=ignored)
         self._probing = Probing(plan, reported.holder)
         self._server: Server | None = None
         self._tries = 0

@@ -40,7 +40,7 @@ class Reporting:
         self._tally = tally.of_supervisor() if self._is_on else None
         self.housekeeper_tally = self._housekeeper_tally()
         self._holder = f"{plan.worker_id}/{secrets.token_hex(4)}"
-        self.reporter = Child(Board(0), restart_at=0.0 if self._is_on else math.inf)
+        self.reporter = Child(Board(0), restart_at=math.inf)
         self.slots = [
             Slot(Board(plan.concurrency), tally=self._poller_tally()) for _ in range(plan.processes)
         ]
@@ -62,6 +62,17 @@ class Reporting:
 
     def note_stopping(self) -> None:
         self._board.note(Moment.STOPPING, monotonic())
+
+    def begin(self) -> None:
+        """From now on there may be a reporter, as nobody else of this worker has its port."""
+        if self._is_on:
+            self.reporter.restart_at = 0.0
+
+    def end(self) -> None:
+        """Another generation of this worker is to have the port. Nothing that was counted is the reporter's."""
+        self.reporter.wait_end(0.0)
+        self.reporter.pid = None
+        self.reporter.restart_at = math.inf
 
     def note_replaced(self, end: End) -> None:
         """A poller has ended thus, and another one takes its place."""

@@ -49,7 +49,7 @@ def run_errand(plan: Plan, board: Board, channel: socket.socket, *, supervisor: 
     os.setpgid(0, 0)  # what it starts is ended with it
     _die_with(supervisor)
     # Its poller decides whether it is to end. Handlers, unlike SIG_IGN, aren't handed on to programs that it starts.
-    Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
+    Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP))
     os.register_at_fork(after_in_child=channel.close)  # children must not speak for it
     try:
         channel.sendall(HERE)

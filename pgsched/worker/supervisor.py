@@ -1,4 +1,4 @@
-"""The parent of a worker's processes: forks, watches, restarts, passes signals on.
+"""The parent of a worker's processes: forks, watches, restarts, passes signals on. A reload makes another one.
 
 Holds no connection, ever, so that each later fork is as clean as the first; never sees an execution. What pollers
 leave behind when they die is handed on by the housekeeper, to which it keeps telling who is there.
@@ -9,50 +9,46 @@ from __future__ import annotations
 import gc
 import math
 import os
-import secrets
 import select
 import signal
 import sys
 from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
-from pgsched.domain.presence import DRAINING, RUNNING
+from pgsched.domain.presence import DRAINING
 from pgsched.log import Event, Logger
-from pgsched.worker.board import Board, Moment
-from pgsched.worker.child import Child, Slot
+from pgsched.worker.announcing import Announcer
+from pgsched.worker.board import Moment
+from pgsched.worker.child import Slot
 from pgsched.worker.clock import monotonic
-from pgsched.worker.housekeeper import Household, Housekeeper
+from pgsched.worker.family import Family
+from pgsched.worker.generation import RETIRE as RETIRE_ORDER
+from pgsched.worker.generation import WORK
 from pgsched.worker.notify import notify
-from pgsched.worker.poller import Poller, Shared
 from pgsched.worker.preflight import preflight
 from pgsched.worker.process import (
     AT_ONCE,
     DRAIN,
     EXIT_AT_ONCE,
     EXIT_OK,
-    Pipe,
+    RETIRE,
     Signals,
-    fork,
-    new_pipe,
     resident_bytes,
     status_word,
 )
-from pgsched.worker.reporting import Reporting
-from pgsched.worker.roster import End, Ended, Member, Orders, Roster
-from pgsched.worker.runner import run_errand
+from pgsched.worker.roster import End, Ended
 from pgsched.worker.stalls import Stalls
+from pgsched.worker.succession import Succession
 from pgsched.worker.surroundings import in_touch_for_s
+from pgsched.worker.terminal import has_terminal
 from pgsched.worker.wakeup import drained, stirred
-from pgsched.worker.wills import Wills
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from pgsched.worker.generation import Predecessor
     from pgsched.worker.plan import Plan
-    from pgsched.worker.runners import Request
+    from pgsched.worker.succession import EndedGeneration
 
 EXIT_GAVE_UP = 1
 
@@ -65,35 +61,33 @@ SAME_REQUEST_S = 0.1
 KILL_GRACE_S = 5.0
 """Beyond the shutdown timeout: a poller whose main thread still moves leaves by itself well before."""
 
-HOUSEKEEPER_GRACE_S = 7.0
-REPORTER_GRACE_S = 2.0
-
-REMEMBERED_ENDS = 100
-
 
 class Stage(Enum):
     """Forward only."""
 
     RUNNING = "running"
+    RETIRED = "retired"
+    """Another generation works in its place; what runs may take its time."""
     DRAINING = "draining"
     AT_ONCE = "at once"
 
 
 class Supervisor:
-    """One worker."""
+    """One worker, or one generation of it: `predecessor` is the main process then, whose orders are obeyed."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, predecessor: Predecessor | None = None) -> None:
         self._plan = plan
         self._log = Logger()
-        self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
-        self._started_at = monotonic()
-        self._lifeline = new_pipe()
-        self._reporting = Reporting(plan)
-        self._slots = self._reporting.slots
-        self._wills = Wills()
-        self._orders: Pipe | None = None
-        self._housekeeper = Child(Board(0))
-        self._ended: list[Ended] = []
+        self._predecessor = predecessor
+        self._succession = Succession()
+        self._has_terminal = has_terminal()
+        self._signals = _signals(is_main=predecessor is None)
+        self._family = Family(plan, lambda: self._succession.ends)
+        self._slots = self._family.slots
+        self._reporting = self._family.reporting
+        self._announcer = Announcer(
+            plan, self._slots, notify if predecessor is None else predecessor.tell
+        )
         self._killed: set[int] = set()
         self._stalled: set[int] = set()
         self._stalls = Stalls(plan)
@@ -116,16 +110,31 @@ class Supervisor:
             tasks=sorted(plan.tasks),
         )
         self._warn_of_low_limit()
-        while self._stage is Stage.RUNNING or self._has_pollers():
-            self._reporting.note_turn()
-            self._start_missing()
-            self._wait()
-            self._end_what_is_out_of_touch()
-            self._kill_late()
-            self._kill_stalled()
-        self._end_others()
+        self._announcer.note_starting()
+        if self._predecessor is None:
+            self._reporting.begin()
+        while (
+            self._stage is Stage.RUNNING or self._family.has_pollers or not self._succession.is_over
+        ):
+            self._turn()
+        self._family.end()
         self._log.info(Event.WORKER_STOPPED, worker=plan.worker_id, pid=os.getpid())
         return self._status
+
+    def _turn(self) -> None:
+        self._reporting.note_turn()
+        self._family.start_others()
+        if self._stage is Stage.RUNNING:
+            self._family.start_pollers()
+        self._wait()
+        self._end_what_is_out_of_touch()
+        self._kill_late()
+        self._kill_stalled()
+        self._succession.check_time()
+        if not self._succession.has_current:
+            self._announcer.turn(self._family.housekeeper)
+        if self._stage is not Stage.RUNNING and not self._family.has_pollers:
+            self._family.dismiss_housekeeper()
 
     def _warn_of_low_limit(self) -> None:
         most = self._plan.max_memory_per_process
@@ -135,150 +144,63 @@ class Supervisor:
                 Event.LIMIT_TOO_LOW, key=key, limit_mb=most // 10**6, resident_mb=resident_mb
             )
 
-    def _has_pollers(self) -> bool:
-        return any(slot.pid is not None for slot in self._slots)
-
-    # Forking
-
-    def _start_missing(self) -> None:
-        if self._housekeeper.is_due:
-            self._try_to_start(self._housekeeper, self._start_housekeeper)
-        if self._reporting.reporter.is_due and self._orders is not None:
-            self._try_to_start(self._reporting.reporter, self._start_reporter)
-        if self._stage is not Stage.RUNNING or self._orders is None:
-            return
-        for number, slot in enumerate(self._slots):
-            if slot.is_due:
-                self._try_to_start(slot, partial(self._start_poller, number, slot))
-
-    def _try_to_start(self, child: Child, start: Callable[[], None]) -> None:
-        """A machine that has no process or descriptor to spare now may have one soon."""
-        try:
-            start()
-        except OSError as error:
-            child.note_failed_start()
-            self._log.error(Event.FORK_FAILED, error=str(error))
-
-    def _start_housekeeper(self) -> None:
-        orders, roster = new_pipe(), self._roster()
-        if self._orders is not None:
-            self._orders.close()
-        self._orders = orders
-        household = Household(
-            self._housekeeper.board,
-            [slot.board for slot in self._slots],
-            [slot.wake.writing for slot in self._slots],
-            self._wills,
-            self._started_at,
-            self._reporting.housekeeper_tally,
-        )
-
-        def main() -> int:
-            return Housekeeper(self._plan, household, Orders(orders.reading, roster)).run()
-
-        closing = (orders.writing, *self._lifeline, *self._runners_ends)
-        title = f"pgsched: housekeeper of {self._plan.worker_id}"
-        self._housekeeper.clear_board()
-        self._housekeeper.note_start(fork(title, main, closing=closing))
-
-    def _start_reporter(self) -> None:
-        self._reporting.start(self._lifeline.reading, self._private_ends)
-
-    def _start_poller(self, number: int, slot: Slot) -> None:
-        identity = f"{self._plan.worker_id}/{number}-{secrets.token_hex(4)}"
-        shared = Shared(
-            slot.board,
-            slot.runners.asking_end,
-            self._wills,
-            wake=slot.wake.reading,
-            lifeline=self._lifeline.reading,
-            ready=slot.ready.writing,
-            tally=slot.tally,
-        )
-
-        def main() -> int:
-            return Poller(self._plan, identity, number=number, shared=shared).run()
-
-        slot.clear_board()
-        slot.note_start(fork(f"pgsched: poller {identity}", main, closing=self._private_ends))
-        slot.identity = identity
-        slot.is_ready = False
-        self._tell_housekeeper()
-
-    def _start_runner(self, slot: Slot, request: Request) -> None:
-        """One run wants a process of its own."""
-        parent = os.getpid()
-
-        def main() -> int:
-            return run_errand(self._plan, slot.board, request.channel, supervisor=parent)
-
-        title = f"pgsched: runner of {slot.identity}"
-        try:
-            slot.runners.start(request, lambda: fork(title, main, closing=self._private_ends))
-        except OSError as error:
-            self._log.error(Event.FORK_FAILED, poller=slot.identity, error=str(error))
-
-    @property
-    def _runners_ends(self) -> tuple[int, ...]:
-        return tuple(end for slot in self._slots for end in slot.runners.descriptors)
-
-    @property
-    def _private_ends(self) -> tuple[int, ...]:
-        """What the supervisor keeps for itself: its death must show."""
-        assert self._orders is not None
-        return (self._lifeline.writing, *self._orders, *self._runners_ends)
-
-    def _roster(self) -> Roster:
-        members = tuple(
-            Member(slot.identity, slot.pid, number)
-            for number, slot in enumerate(self._slots)
-            if slot.pid is not None
-        )
-        state = RUNNING if self._stage is Stage.RUNNING else DRAINING
-        return Roster(members, tuple(self._ended), state)
-
-    def _tell_housekeeper(self) -> None:
-        """Where it doesn't listen, its successor is forked with the roster of that moment."""
-        assert self._orders is not None
-        if not self._roster().tell(self._orders.writing) and self._housekeeper.pid is not None:
-            os.kill(self._housekeeper.pid, signal.SIGKILL)
-
     # Watching
 
     def _wait(self) -> None:
         ready_pipes = {slot.ready.reading: slot for slot in self._slots}
-        ends = dict.fromkeys([self._signals.bell.fileno(), *ready_pipes], select.POLLIN)
-        for slot in self._slots:
-            ends |= slot.runners.ends
-        stirring = stirred(ends, self._wait_s())
+        stirring = stirred(self._ends | dict.fromkeys(ready_pipes, select.POLLIN), self._wait_s())
         for end in stirring & ready_pipes.keys():
             drained(end)
             self._note_ready(ready_pipes[end])
         for slot in self._slots:
             slot.runners.end_abandoned(stirring)
             if request := slot.runners.next_request():
-                self._start_runner(slot, request)
-        for received in self._signals.received():
-            if received is not signal.SIGCHLD:
-                self._obey(received)
+                self._family.start_runner(slot, request)
+        self._listen(stirring)
         self._reap()
+
+    @property
+    def _ends(self) -> dict[int, int]:
+        """What to wait for besides pollers that become ready."""
+        ends = dict.fromkeys([self._signals.bell.fileno(), *self._succession.ends], select.POLLIN)
+        if self._predecessor is not None:
+            ends[self._predecessor.fileno()] = select.POLLIN
+        for slot in self._slots:
+            ends |= slot.runners.ends
+        return ends
+
+    def _listen(self, stirring: set[int]) -> None:
+        """To signals, to the predecessor, and to the other generations."""
+        for received in self._signals.received():
+            if received is signal.SIGHUP:
+                self._reload()
+            elif received is not signal.SIGCHLD:
+                self._obey(received)
+        if self._predecessor is not None and self._predecessor.fileno() in stirring:
+            self._take_orders(self._predecessor)
+        if self._succession.listen(stirring):
+            self._retire()
+            self._succession.let_work()
 
     def _note_ready(self, slot: Slot) -> None:
         slot.is_ready = True
         self._unready_deaths = 0
         if not self._is_announced and all(each.is_ready for each in self._slots):
             self._is_announced = True
-            notify(f"READY=1\nSTATUS={len(self._slots)} pollers, {len(self._plan.tasks)} tasks")
+            self._announcer.note_ready()
 
     def _wait_s(self) -> float:
         waits = [self._kill_at - monotonic(), self._stalls.ask_in_s]
+        waits += [self._succession.wait_s, self._announcer.wait_s]
         waits += [
             in_touch_for_s(self._plan, slot.board)
             for slot in self._slots
             if slot.pid is not None and not slot.is_out_of_touch
         ]
         if self._stage is Stage.RUNNING:
-            children = (self._housekeeper, self._reporting.reporter, *self._slots)
+            family = self._family
+            others = (family.housekeeper, self._reporting.reporter, family.upkeep.child)
+            children = (*others, *self._slots)
             waits += [child.restart_at - monotonic() for child in children if child.pid is None]
         return max(0.0, min(waits))
 
@@ -293,13 +215,20 @@ class Supervisor:
             self._note_end(pid, os.waitstatus_to_exitcode(wait_status))
 
     def _note_end(self, pid: int, status: int) -> None:
-        if pid == self._housekeeper.pid:
-            self._housekeeper.note_end()
+        if pid == self._family.housekeeper.pid:
+            self._family.housekeeper.note_end()
+            if self._family.is_dismissed:
+                return
             self._log.error(Event.HOUSEKEEPER_DIED, pid=pid, status=status_word(status))
             return
         if pid == self._reporting.reporter.pid:
             self._reporting.reporter.note_end()
             self._log.error(Event.REPORTER_DIED, pid=pid, status=status_word(status))
+            return
+        if self._family.upkeep.note_end(pid):
+            return
+        if ended := self._succession.note_end(pid, status):
+            self._note_successor_end(ended, pid)
             return
         for slot in self._slots:
             if slot.pid == pid:
@@ -316,9 +245,7 @@ class Supervisor:
         slot.note_end(has_died=end is End.DIED)
         slot.runners.end_all()
         traces = slot.board.traces if end is End.DIED else ()
-        self._ended = [*self._ended, Ended(slot.identity, end, traces, status_word(status))]
-        self._ended = self._ended[-REMEMBERED_ENDS:]
-        self._tell_housekeeper()
+        self._family.note_ended(Ended(slot.identity, end, traces, status_word(status)))
         if end is End.DIED:
             self._log.error(
                 Event.POLLER_DIED, poller=slot.identity, pid=pid, status=status_word(status)
@@ -338,13 +265,66 @@ class Supervisor:
         self._stop(DRAIN)
         self._status = EXIT_GAVE_UP
 
+    # Reloading
+
+    def _reload(self) -> None:
+        """Start another generation, which reads code and config anew. Goes on as before until that one is ready."""
+        if self._has_terminal and not has_terminal():
+            self._obey(signal.SIGHUP)  # the terminal was closed, on a worker that was run by hand
+        elif not self._is_stopping:
+            self._succession.begin()
+
+    def _retire(self) -> None:
+        """Another generation is ready. What runs here ends in its own time, if nobody asks the worker to stop."""
+        if self._stage is not Stage.RUNNING:
+            return
+        self._stage = Stage.RETIRED
+        self._reporting.end()
+        self._family.upkeep.stop()
+        self._family.signal_pollers(RETIRE)
+        self._family.state = DRAINING
+        self._family.tell_housekeeper()
+
+    def _take_orders(self, predecessor: Predecessor) -> None:
+        try:
+            orders = predecessor.heard()
+        except EOFError:
+            self._log.warning(Event.WORKER_ORPHANED, worker=self._plan.worker_id, pid=os.getpid())
+            predecessor.close()
+            self._predecessor = None
+            self._stop(DRAIN)
+            return
+        for order in orders:
+            if order == WORK:
+                self._reporting.begin()
+            elif order == RETIRE_ORDER:
+                self._retire()
+            else:
+                self._obey(signal.Signals[order])
+
+    def _note_successor_end(self, ended: EndedGeneration, pid: int) -> None:
+        """Where the one that works has ended unasked, so does the worker: whoever started it starts it again."""
+        if ended.status and not self._is_stopping:
+            self._log.error(Event.SUPERVISOR_DIED, pid=pid, status=status_word(ended.status))
+        if ended.was_current and not self._is_stopping:
+            self._stop(DRAIN)
+            self._status = EXIT_GAVE_UP
+        elif ended.was_current and ended.status:
+            self._status = EXIT_AT_ONCE
+
     # Stopping
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stage in {Stage.DRAINING, Stage.AT_ONCE}
 
     def _obey(self, received: signal.Signals) -> None:
         """The first signal drains, a second ends at once (and SIGQUIT does so right away)."""
-        if self._stage is not Stage.RUNNING and monotonic() - self._stopping_since < SAME_REQUEST_S:
+        is_quit = received is signal.SIGQUIT
+        is_soon = monotonic() - self._stopping_since < SAME_REQUEST_S
+        if self._is_stopping and is_soon and not is_quit:
             return
-        at_once = received is signal.SIGQUIT or self._stage is not Stage.RUNNING
+        at_once = is_quit or self._is_stopping
         self._log.info(Event.WORKER_STOPPING, signal=received.name, at_once=at_once)
         self._stop(AT_ONCE if at_once else DRAIN)
         if at_once:
@@ -353,17 +333,17 @@ class Supervisor:
     def _stop(self, how: signal.Signals) -> None:
         self._stage = Stage.AT_ONCE if how is AT_ONCE else Stage.DRAINING
         self._stopping_since = monotonic()
+        self._family.upkeep.stop()
         self._reporting.note_stopping()
-        notify("STOPPING=1")
+        self._succession.stop(signal.SIGQUIT if how is AT_ONCE else signal.SIGTERM)
         grace_s = KILL_GRACE_S
         if how is DRAIN:
             grace_s += self._plan.shutdown_timeout.total_seconds()
         self._kill_at = monotonic() + grace_s
-        for slot in self._slots:
-            if slot.pid is not None:
-                os.kill(slot.pid, how)
-        if self._orders is not None:
-            self._tell_housekeeper()
+        self._announcer.note_stopping(self._kill_at)
+        self._family.signal_pollers(how)
+        self._family.state = DRAINING
+        self._family.tell_housekeeper()
 
     def _kill_late(self) -> None:
         """A poller that does not leave in time hangs: what it held is handed back, as nothing of it is left to run."""
@@ -389,7 +369,7 @@ class Supervisor:
     def _kill_stalled(self) -> None:
         """Who stands still is of no use: what a poller ran is suspected, and runs alone the next time."""
         reporter = self._reporting.reporter
-        for child in self._stalls.found((self._housekeeper, reporter), self._slots):
+        for child in self._stalls.found((self._family.housekeeper, reporter), self._slots):
             assert child.pid is not None
             self._stalled.add(child.pid)
             facts = {"pid": child.pid, "reason": "stalled"}
@@ -401,20 +381,22 @@ class Supervisor:
                 self._log.error(Event.HOUSEKEEPER_KILLED, **facts)
             os.kill(child.pid, signal.SIGKILL)
 
-    def _end_others(self) -> None:
-        """Closing its orders ends the housekeeper, once it has handed on what the pollers left."""
-        if self._orders is not None:
-            os.close(self._orders.writing)
-        self._housekeeper.wait_end(HOUSEKEEPER_GRACE_S)
-        os.close(self._lifeline.writing)
-        self._reporting.reporter.wait_end(REPORTER_GRACE_S)
+
+def _signals(*, is_main: bool) -> Signals:
+    """Only the main process heeds those that may come to the whole group; the others hear it from that one."""
+    asked = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    if not is_main:
+        return Signals((signal.SIGCHLD,), ignored=(*asked, signal.SIGHUP))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        return Signals((*asked, signal.SIGCHLD))
+    return Signals((*asked, signal.SIGHUP, signal.SIGCHLD))
 
 
-def run_plan(plan: Plan) -> int:
+def run_plan(plan: Plan, predecessor: Predecessor | None = None) -> int:
     """Check the database, then run the worker. Raises: DatabaseUnavailable, SchemaMismatch, before anything runs."""
     preflight(plan)
     sys.stdout.flush()
     sys.stderr.flush()
     gc.collect()
     gc.freeze()  # what is loaded now stays shared with the forks
-    return Supervisor(plan).run()
+    return Supervisor(plan, predecessor).run()

@@ -160,7 +160,7 @@ def readable(ends: list[int], wait_s: float) -> set[int]:
     past 1,023: those of a process that has as many open wait a little longer.
     """
     try:
-        return set(select.select(ends, [], [], min(wait_s, LONGEST_WAIT_S))[0])
+        return set(select.select(ends, [], [], max(0.0, min(wait_s, LONGEST_WAIT_S)))[0])
     except ValueError:
         return stirred(dict.fromkeys(ends, select.POLLIN), wait_s)
 

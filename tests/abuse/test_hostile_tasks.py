@@ -163,7 +163,7 @@ def test_a_task_that_closes_all_descriptors_is_found_out_and_costs_one_poller(
     project.client.schedule("close", "all", [3, 256])
     [execution] = failed(project).values()
     assert execution.task_instance == "all"
-    assert len(worker.events("poller.died")) == 1
+    assert len(worker.wait_event("poller.died")) == 1
 
 
 def test_a_poller_whose_standard_streams_were_closed_is_replaced(

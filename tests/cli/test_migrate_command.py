@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
 from pgsched.store.migrating import all_migrations, needed_version
 
@@ -81,3 +82,33 @@ def test_a_database_without_the_table_exits_75_and_says_what_to_do(
     assert (answer.status, answer.out) == (75, "")
     assert "run `pgsched migrate`" in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_grants_are_printed_for_the_roles_that_are_named(usage: Callable[..., Answer]) -> None:
+    every = usage("migrate", "--print-grants")
+    assert (every.status, every.err) == (0, "")
+    for kind in ("migrate", "worker", "schedule", "read"):
+        assert f'to "pgsched_{kind}";' in every.out
+    one = usage("migrate", "--print-grants", "--role", 'read=the "reader"')
+    assert 'to "the ""reader""";' in one.out
+    assert "pgsched_" not in one.out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--role", "read=x"),
+        ("--print-grants", "--role", "red=x"),
+        ("--print-grants", "--role", "read"),
+        ("--print-grants", "--role", "read="),
+        ("--print-grants", "--role", "read=" + "x" * 64),
+        ("--print-grants", "--role", "read=x\ny"),
+        ("--print-grants", "--role", "read=x", "--role", "read=y"),
+        ("--print-grants", "--check"),
+    ],
+)
+def test_what_names_no_role_is_refused(
+    options: tuple[str, ...], usage: Callable[..., Answer]
+) -> None:
+    answer = usage("migrate", *options)
+    assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)

@@ -115,19 +115,10 @@ def test_no_count_reads_more_than_it_may(store: Store, database: str) -> None:
     store.connection.execute("vacuum analyze scheduled_tasks")
     settings = worker_settings(timedelta(seconds=60))
     with connect_worker(database, Guard(), name="plans", settings=settings) as worker:
-        states = Query("sample_states", {"most": most})
         unknown = Query("sample_unknown", {"most": most, "tasks": ["t"]})
-        [[counts], [(strangers,)]] = run_together(worker, NAMES, [states, unknown])
-        assert (counts[0], counts[2], counts[3], counts[4], strangers) == (
-            most,
-            most,
-            most,
-            0,
-            most,
-        )
-        assert 0 < counts[1] < most
-        for query in (states, unknown):
-            assert touched(explained(worker, query)) < 15 * most
+        [[(strangers,)]] = run_together(worker, NAMES, [unknown])
+        assert strangers == most
+        assert touched(explained(worker, unknown)) < 15 * most
 
 
 def test_a_lease_is_one_holders_until_it_runs_out_or_is_let_go(store: Store) -> None:

@@ -62,3 +62,13 @@ def test_after_a_long_survey_the_next_waits_but_not_as_long_once_something_is_sa
     assert 600 < frontier.wait_s <= 1200
     frontier.note_hint(NOW)
     assert 60 < frontier.wait_s <= 120
+
+
+def test_what_has_come_is_picked_without_a_survey_once() -> None:
+    """Or surveys would stop for as long as picks are full, and what is more urgent wait that long."""
+    frontier = Frontier()
+    marks: dict[int | None, Mark] = {1: Mark(LATER, 7)}
+    frontier.note_survey(Survey(marks, is_any_due=False, coming_s=0.0), took_s=0.0)
+    assert frontier.has_come
+    frontier.go_on({1: Mark(LATER, 9)})
+    assert not frontier.has_come

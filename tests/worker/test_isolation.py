@@ -32,7 +32,7 @@ def test_an_isolated_run_has_a_process_of_its_own_and_does_all_that_others_do(
     pids = {entry.pid for entry in entries}
     assert len(pids) == 2
     assert not pids & {worker.pid, worker.housekeeper, *worker.pollers}
-    assert not [pid for pid in pids if is_there(pid)]
+    wait_until(lambda: not any(map(is_there, pids)), describe="both processes to end")
 
 
 def test_the_error_of_an_isolated_run_is_told_whatever_it_is(

@@ -1,15 +1,20 @@
 """`pgsched worker`: runs due executions until it is told to stop."""
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgsched.cli.arguments import ConfigFile, Dsn
 from pgsched.cli.database import connected, settings_from
+from pgsched.cli.exits import ExitStatus
+from pgsched.errors import PgschedError
 
 if TYPE_CHECKING:
     from pgsched.config import Settings
+    from pgsched.worker.generation import Predecessor
 
 
 def worker(
@@ -23,12 +28,28 @@ def worker(
     dsn: Dsn = None,
 ) -> None:
     """Run due executions until SIGTERM or Ctrl-C; a second signal ends it at once."""
-    settings = settings_from(config, dsn, processes=processes)
-    prepare(settings)
-    from pgsched.worker import run_worker
+    with predecessor_told() as predecessor:
+        settings = settings_from(config, dsn, processes=processes)
+        prepare(settings)
+        from pgsched.worker import run_worker
 
-    with connected(settings) as conninfo:
-        raise typer.Exit(run_worker(settings, conninfo))
+        with connected(settings) as conninfo:
+            raise typer.Exit(run_worker(settings, conninfo, predecessor))
+
+
+@contextmanager
+def predecessor_told() -> Generator["Predecessor | None"]:
+    """Who has started this worker by a reload; it is told, instead of a terminal, what keeps this one from working."""
+    from pgsched.worker.generation import Predecessor
+
+    predecessor = Predecessor.of_environment()
+    try:
+        yield predecessor
+    except PgschedError as error:
+        if predecessor is None:
+            raise
+        predecessor.refuse(str(error))
+        raise typer.Exit(ExitStatus.CONFIG) from None
 
 
 def prepare(settings: "Settings") -> None:

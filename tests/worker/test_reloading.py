@@ -1,0 +1,205 @@
+"""SIGHUP: another generation of the worker, with the code and config of now; nothing is lost or interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgsched.worker.supervisor import SAME_REQUEST_S
+from tests.waiting import wait_until
+from tests.worker.running import Project, Worker, is_there
+
+Start = Callable[..., Worker]
+
+TASKS = Path(__file__).with_name("versioned_tasks.py")
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: str) -> Generator[Project]:
+    """A folder whose task module says which version it is."""
+    settings = {"processes": 2, "concurrency": 5, "shutdown_timeout": "1s"}
+    project = Project(tmp_path, database, tasks=TASKS, settings=settings)
+    yield project
+    project.client.close()
+
+
+def rewrite(project: Project, version: str, *, more: str = "") -> None:
+    """Of another size each time: Python knows old byte code by time and size of the source."""
+    text = TASKS.read_text().replace('VERSION = "old"', f'VERSION = "{version}"')
+    (project.folder / "tasks_of_tests.py").write_text(f"{text}\n{more}\n")
+
+
+def configure(project: Project, section: str, **changes: object) -> None:
+    file = project.folder / "pgsched-0.yaml"
+    settings = json.loads(file.read_text())
+    settings[section] |= changes
+    file.write_text(json.dumps(settings))
+
+
+def reload(worker: Worker) -> int:
+    """The supervisor of the new generation."""
+    before = len(worker.events("worker.reloaded"))
+    worker.signal(signal.SIGHUP)
+    pid: int = worker.wait_event("worker.reloaded", count=before + 1, timeout=30)[-1]["pid"]
+    return pid
+
+
+def refusal(worker: Worker) -> str:
+    before = len(worker.events("worker.reload_refused"))
+    worker.signal(signal.SIGHUP)
+    found = worker.wait_event("worker.reload_refused", count=before + 1, timeout=30)
+    return str(found[-1]["error"])
+
+
+def wait_ran(project: Project, instance: str) -> str:
+    """The version that ran it."""
+    project.client.schedule("work", instance, 0)
+    project.wait_entries("ended", instance)
+    [started] = [each for each in project.diary(instance=instance) if each.what != "ended"]
+    return started.what.removesuffix("-started")
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_none_left(pids: list[int]) -> None:
+    wait_until(lambda: not any(map(is_there, pids)), describe=f"{pids} to be gone")
+
+
+def test_a_reload_under_load_loses_and_interrupts_nothing(project: Project, start: Start) -> None:
+    """What runs takes longer than the shutdown timeout. Proven by telling pollers to drain instead of to retire: what
+    took long was started twice.
+    """
+    worker = start()
+    rows: list[tuple[str, str, float]] = [("work", f"before-{n}", 0.01) for n in range(200)]
+    rows += [("work", f"long-{n}", 1.8) for n in range(6)] + [("work-apart", "long-apart", 2.0)]
+    project.client.schedule_many(rows)
+    project.wait_entries("old-started", "long-5")
+    project.wait_entries("old-started", "long-apart")
+    rewrite(project, "new")
+    configure(project, "worker", concurrency=7)
+    worker.signal(signal.SIGHUP)
+    for n in range(200):
+        project.client.schedule("work", f"meanwhile-{n}", 0.01)
+    worker.wait_event("worker.reloaded", timeout=30)
+    project.client.schedule_many([("work", f"after-{n}", 0.01) for n in range(50)])
+    wait_until(
+        lambda: project.sql("select count(*) from scheduled_tasks") == [(0,)],
+        describe="all to be completed",
+    )
+    assert wait_ran(project, "last") == "new"
+    _, second = worker.events("worker.started")
+    assert second["pid"] != worker.pid
+    slots = project.sql("select slots from scheduled_tasks_workers where pid = %s", second["pid"])
+    assert slots == [(14,)]
+    wait_none_left(worker.pollers[:-2])
+    assert worker.stop() == 0
+    entries = Counter((each.instance, each.what == "ended") for each in project.diary())
+    assert len(entries) == 2 * (200 + 7 + 200 + 50 + 1)
+    assert set(entries.values()) == {1}
+    unwanted = ("execution.recovered", "completion.stale", "poller.died", "poller.killed")
+    assert [worker.events(name) for name in unwanted] == [[], [], [], []]
+
+
+def test_what_can_not_work_is_refused_and_the_old_goes_on(project: Project, start: Start) -> None:
+    worker = start(processes=1)
+    rewrite(project, "broken", more="import no_such_module")
+    assert "no_such_module" in refusal(worker)
+    rewrite(project, "deadly", more="os._exit(3)")
+    assert refusal(worker) == "it ended before it was ready (exit 3)"
+    rewrite(project, "right-again")
+    config = project.folder / "pgsched-0.yaml"
+    right = config.read_text()
+    config.write_text("worker: [")
+    assert str(config) in refusal(worker)
+    config.write_text(right)
+    configure(project, "database", dsn="host=127.0.0.1 port=1 dbname=nowhere")
+    assert "port 1 failed" in refusal(worker)
+    assert wait_ran(project, "with-the-old-one") == "old"
+    config.write_text(right)
+    reload(worker)
+    assert wait_ran(project, "with-the-new-one") == "right-again"
+    assert not [line for line in worker.lines if not line.startswith("{")]
+
+
+def test_a_generation_that_is_never_ready_is_given_up(project: Project, start: Start) -> None:
+    project.module = "tests.worker.hurried"
+    worker = start(processes=1)
+    rewrite(project, "slow", more="wait_for_leave()")
+    former = children(worker.pid)
+    assert refusal(worker) == "it was not ready within 3 s"
+    wait_until(lambda: children(worker.pid) == former, describe="the new generation to be gone")
+    assert wait_ran(project, "with-the-old-one") == "old"
+
+
+def test_reloads_and_a_stop_during_a_reload(project: Project, start: Start) -> None:
+    """The second reload comes after the first; a stop doesn't wait for one."""
+    worker = start(processes=1)
+    rewrite(project, "slow", more="wait_for_leave()")
+    worker.signal(signal.SIGHUP)
+    importing = project.folder / "diary.importing"
+    wait_until(importing.exists, describe="the import")
+    rewrite(project, "slow-no-more")
+    worker.signal(signal.SIGHUP)
+    (project.folder / "diary.go").touch()
+    first, second = (each["pid"] for each in worker.wait_event("worker.reloaded", count=2))
+    worker.wait_event("worker.stopped", pid=first)
+    assert wait_ran(project, "with-the-last-one") == "slow-no-more"
+    importing.unlink()
+    (project.folder / "diary.go").unlink()
+    rewrite(project, "slow-again", more="wait_for_leave()")
+    worker.signal(signal.SIGHUP)
+    wait_until(importing.exists, describe="the import")
+    pids = children(worker.pid)
+    assert second in pids
+    assert worker.stop() == 0
+    wait_none_left(pids)
+
+
+def test_a_second_signal_ends_all_generations_at_once(project: Project, start: Start) -> None:
+    worker = start(processes=1, shutdown_timeout="1m")
+    project.client.schedule("work", "in-the-old-one", 60)
+    project.wait_entries("old-started")
+    reload(worker)
+    project.client.schedule("work", "in-the-new-one", 60)
+    project.wait_entries("old-started", count=2)
+    worker.signal(signal.SIGTERM)
+    worker.wait_event("worker.stopping", count=2)  # one of each
+    asked_at = time.monotonic()
+    wait_until(lambda: time.monotonic() > asked_at + SAME_REQUEST_S, describe="another request")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait_exit() == 1
+    assert [row["picked"] for row in _rows(project)] == [False, False]
+
+
+def _rows(project: Project) -> list[dict[str, Any]]:
+    found = [project.row("in-the-old-one"), project.row("in-the-new-one")]
+    return [row for row in found if row is not None]
+
+
+@pytest.mark.parametrize("who", ["main", "supervisor"])
+def test_nothing_outlives_a_killed_supervisor(project: Project, start: Start, who: str) -> None:
+    """After a reload there are two of them: the worker ends with either, and what runs ends in its time."""
+    worker = start(processes=1)
+    supervisor = reload(worker)
+    worker.wait_event("poller.stopped")
+    project.client.schedule("work", "1", 0.5)
+    project.wait_entries("old-started")
+    family = [*children(worker.pid), *children(supervisor)]
+    victim = worker.pid if who == "main" else supervisor
+    os.kill(victim, signal.SIGKILL)
+    assert worker.wait_exit() == (-signal.SIGKILL if who == "main" else 1)
+    project.wait_entries("ended")
+    wait_none_left(family)
+    assert project.row("1") is None
+    told = "worker.orphaned" if who == "main" else "supervisor.died"
+    assert len(worker.events(told)) == 1
