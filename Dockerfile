@@ -42,7 +42,8 @@ LABEL org.opencontainers.image.title="pgsched" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}"
 
-# A name for the number: libpq looks itself up when a DSN names no user.
+# A name for the number: libpq looks itself up when a DSN names no user. /etc/shadow holds the day of it, hence the time.
+ARG SOURCE_DATE_EPOCH=315532800
 RUN groupadd --gid 10001 pgsched \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin pgsched
 

@@ -14,16 +14,15 @@ from pathlib import Path
 import pytest
 
 from pgsched.config.settings import WorkerSettings
-from pgsched.worker.family import HOUSEKEEPER_GRACE_S
+from pgsched.worker.family import HOUSEKEEPER_GRACE_S, REPORTER_GRACE_S
 from pgsched.worker.supervisor import KILL_GRACE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIT = (ROOT / "systemd/pgsched.service").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
-LONGEST_STOP = WorkerSettings().shutdown_timeout + timedelta(
-    seconds=KILL_GRACE_S + HOUSEKEEPER_GRACE_S
-)
+GRACE_S = KILL_GRACE_S + HOUSEKEEPER_GRACE_S + REPORTER_GRACE_S
+LONGEST_STOP = WorkerSettings().shutdown_timeout + timedelta(seconds=GRACE_S)
 EXECUTABLE = "/opt/pgsched/bin/pgsched"
 
 
@@ -113,6 +112,12 @@ def test_nobody_kills_a_worker_that_still_may_stop_by_itself() -> None:
         times = re.findall(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
         assert times, file
         assert all(timedelta(seconds=int(time)) > LONGEST_STOP for time in times), file
+
+
+def test_pages_say_what_comes_on_top_of_the_shutdown_timeout() -> None:
+    for file in ("docs/how-to/deploy-kubernetes.md", "docs/how-to/deploy-docker.md"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"(?:plus|and) {GRACE_S:.0f} s\b", text), file
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import tomllib
 from typing import TYPE_CHECKING
 
+import pytest
 from packaging.requirements import Requirement
 
 from tests.deploy.shipped import ROOT
@@ -43,6 +45,23 @@ def test_what_builds_the_wheel_is_locked() -> None:
     assert Requirement(asked).specifier.contains(pinned["hatchling"])
     assert lock.count("--hash=sha256:") >= len(pinned)
     assert "://" not in lock, "an index of one machine is none of the others'"
+
+
+@pytest.mark.skipif(
+    bool(os.geteuid()) or shutil.which("useradd") is None, reason="only root can make users"
+)
+def test_the_user_is_made_the_same_on_every_day(tmp_path: Path) -> None:
+    """Without the time given /etc/shadow holds today, and each day's image is another."""
+    (tmp_path / "etc").mkdir()
+    for name in ("passwd", "group", "shadow", "gshadow"):
+        (tmp_path / "etc" / name).touch()
+    found = re.search(
+        r"^ARG (SOURCE_DATE_EPOCH=\d+)\nRUN (groupadd .*\n.*)$", LAST_STAGE, re.MULTILINE
+    )
+    assert found
+    prefixed = re.sub(r"(?:group|user)add", rf"\g<0> --prefix {tmp_path}", found[2])
+    subprocess.run(["sh", "-c", f"export {found[1]}; {prefixed}"], check=True)
+    assert (tmp_path / "etc/shadow").read_text().split(":")[:3] == ["pgsched", "!", "3652"]
 
 
 def test_the_health_check_tells_a_live_worker_from_none(database: str, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def read(file: Path) -> list[Manifest]:
     return list(yaml.safe_load_all(file.read_text("utf-8")))
 
 
-FILES = [file for file in sorted(FOLDER.rglob("*.yaml")) if file.name != "kustomization.yaml"]
+OF_KUSTOMIZE = {"kustomization.yaml", "names.yaml"}
+FILES = [file for file in sorted(FOLDER.rglob("*.yaml")) if file.name not in OF_KUSTOMIZE]
 MANIFESTS = {
     (each["kind"], each["metadata"]["name"]): each for file in FILES for each in read(file)
 }
@@ -79,7 +80,6 @@ def test_a_pod_may_do_nothing_but_its_work(pod: Manifest) -> None:
     spec = pod["spec"]
     [container] = spec["containers"]
     assert not spec["automountServiceAccountToken"]
-    assert ("ServiceAccount", spec["serviceAccountName"]) in MANIFESTS
     assert spec["securityContext"] == {
         "runAsNonRoot": True,
         "runAsUser": 10001,
@@ -94,6 +94,17 @@ def test_a_pod_may_do_nothing_but_its_work(pod: Manifest) -> None:
     assert container["resources"]["limits"]["memory"]
     assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
     assert "emptyDir" in spec["volumes"][0]
+
+
+def test_the_migration_needs_only_what_is_there_before_it() -> None:
+    """As a hook of Argo CD it runs before anything else is applied, the account of the workers too."""
+    assert MIGRATE["metadata"]["annotations"]["argocd.argoproj.io/hook"] == "PreSync"
+    names = {name for kind, name in MANIFESTS if kind in {"ServiceAccount", "ConfigMap"}}
+    spec = MIGRATE["spec"]["template"]["spec"]
+    assert spec.get("serviceAccountName") not in names
+    assert "configMap" not in yaml.safe_dump(spec)
+    account = WORKER["spec"]["template"]["spec"]["serviceAccountName"]
+    assert ("ServiceAccount", account) in MANIFESTS
 
 
 def test_the_user_is_that_of_the_image() -> None:
@@ -288,20 +299,44 @@ def test_the_probes_on_the_page_are_right() -> None:
     assert wrong({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": pod}) == []
 
 
-def test_the_overlay_on_the_page_builds(tmp_path: Path) -> None:
-    [overlay] = [each for each in shown("deploy-kubernetes") if each["kind"] == "Kustomization"]
-    shutil.copytree(FOLDER, tmp_path / "kubernetes")
-    (tmp_path / "myapp").mkdir()
-    (tmp_path / "myapp/kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    found = built(str(tmp_path / "myapp"))
-    worker = found["Deployment", "pgsched-worker"]["spec"]
-    assert worker["replicas"] == 3
-    assert worker["template"]["spec"]["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
-    [settings] = [each["data"] for (kind, _), each in found.items() if kind == "ConfigMap"]
-    assert settings == {**environment(), "PGSCHED_WORKER__PROCESSES": "4"}
+def built_from_the_page(number: int, folder: Path) -> dict[tuple[str, str], Manifest]:
+    overlays = [each for each in shown("deploy-kubernetes") if each["kind"] == "Kustomization"]
+    shutil.copytree(FOLDER, folder / "kubernetes")
+    (folder / "mine").mkdir()
+    (folder / "mine/kustomization.yaml").write_text(yaml.safe_dump(overlays[number]))
+    (folder / "mine/secret.env").write_text("worker-dsn=a\nmigrate-dsn=b\n")
+    found = built(str(folder / "mine"))
     assert [
         problem
         for each in found.values()
         if each["apiVersion"] not in CUSTOM
         for problem in wrong(each)
     ] == []
+    return found
+
+
+def test_the_overlay_on_the_page_builds(tmp_path: Path) -> None:
+    found = built_from_the_page(0, tmp_path)
+    worker = found["Deployment", "pgsched-worker"]["spec"]
+    assert worker["replicas"] == 3
+    assert worker["template"]["spec"]["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+    [settings] = [each["data"] for (kind, _), each in found.items() if kind == "ConfigMap"]
+    assert settings == {**environment(), "PGSCHED_WORKER__PROCESSES": "4"}
+
+
+def test_two_may_stand_in_one_namespace(tmp_path: Path) -> None:
+    """Names and labels of an overlay reach custom resources too, of which kustomize knows nothing by itself: without
+    names.yaml KEDA scales the other one's workers, and nobody scrapes these."""
+    found = built_from_the_page(1, tmp_path)
+    assert not found.keys() & built("overlays/full").keys()
+    scaled = found["ScaledObject", "mail-pgsched-worker"]["spec"]
+    assert scaled["scaleTargetRef"]["name"] == "mail-pgsched-worker"
+    [trigger] = scaled["triggers"]
+    authentication = found["TriggerAuthentication", trigger["authenticationRef"]["name"]]
+    [secret] = authentication["spec"]["secretTargetRef"]
+    assert ("Secret", secret["name"]) in found
+    service = found["Service", "mail-pgsched-monitoring"]
+    labels = {"app.kubernetes.io/name": "mail", "app.kubernetes.io/component": "worker"}
+    assert service["spec"]["selector"] == service["metadata"]["labels"] == labels
+    assert found["ServiceMonitor", "mail-pgsched"]["spec"]["selector"]["matchLabels"] == labels
+    assert found["Deployment", "mail-pgsched-worker"]["spec"]["selector"]["matchLabels"] == labels
