@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,7 +14,10 @@ from chaos.proxy import Mode, Proxy
 from chaos.server import Server, Stop
 from tests.faults.busy import busy, is_gone
 from tests.waiting import wait_until
-from tests.worker.running import Project, Worker
+from tests.worker.running import Project, Worker, cpu_s
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Start = Callable[..., Worker]
 
@@ -56,10 +57,27 @@ def test_an_outage_keeps_nobody_busy(project: Project, start: Start, proxy: Prox
     project.wait_gone("afterwards")
 
 
-def cpu_s(pid: int) -> float:
-    """Seconds of processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def test_what_waits_for_a_slot_keeps_nobody_busy_in_an_outage(
+    project: Project, start: Start, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The tasks hang too, as they need the same database. What had waited for long was due to be handed back, and
+    couldn't be: the poller looked again and again.
+    """
+    closed = tmp_path / "closed"
+    worker = start(processes=1, concurrency=2)
+    project.client.schedule_many([("quick-while-open", str(n), str(closed)) for n in range(20_000)])
+    project.wait_entries("opened", count=500)
+    proxy.set(Mode.REFUSE)
+    proxy.cut()
+    closed.touch()
+    worker.wait_event("database.lost", count=2)
+    [poller] = worker.pollers
+    before_s = cpu_s(poller)
+    time.sleep(4)
+    assert cpu_s(poller) - before_s < 0.4
+    closed.unlink()
+    proxy.set(Mode.FORWARD)
+    worker.wait_event("database.regained", count=2)
 
 
 def test_connections_answer_nothing_for_a_while(

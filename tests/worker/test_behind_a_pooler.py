@@ -8,17 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.pgbouncer import NO_TRACES, pgbouncer, traces
 from tests.waiting import wait_until
-from tests.worker.running import Project, Worker
+from tests.worker.running import Project, Worker, cpu_s
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from tests.pgbouncer import PgBouncer
 
@@ -71,11 +71,6 @@ def test_its_housekeeper_sleeps_too(project: Project, start: Start) -> None:
     project.wait_entries("ticked", count=5)
     share = (cpu_s(worker.housekeeper) - used_s) / (time.monotonic() - began)
     assert share < 0.2
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize(
