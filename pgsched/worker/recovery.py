@@ -33,6 +33,9 @@ LAST_LOOKS = 3
 AGAIN_S = 0.5
 """What somebody has locked is tried again after this."""
 
+PRESENT_S = 0.1
+"""Whether somebody is gone whose death nobody tells of (his supervisor is dead) is asked as often as this."""
+
 IMPATIENT = Query("set_for_transaction", {"names": ["lock_timeout"], "values": ["100ms"]})
 
 
@@ -62,12 +65,14 @@ class Recovery:
         self._looks = {who: looks for who, looks in self._looks.items() if who in known}
         for each in known.values():
             looks = self._looks_for(each)
-            if each.identity in present or looks.wait_s:
+            if looks.wait_s:
                 continue
-            if self._hand_on_of(each):
+            if each.identity in present:
+                looks.put_off(PRESENT_S)
+            elif self._hand_on_of(each):
                 looks.note_look()
             else:
-                looks.begin((AGAIN_S,))
+                looks.put_off(AGAIN_S)
 
     def sweep(self, expected_now: datetime | None) -> None:
         """Make due again what a dead worker holds: a heartbeat timeout after its last sign of life."""

@@ -13,7 +13,7 @@ import pytest
 
 from pgsched import FailedExecution, NewExecution
 from tests.waiting import wait_until
-from tests.worker.running import Project, Worker, is_there
+from tests.worker.running import Project, Worker, cpu_s, is_there
 
 Start = Callable[..., Worker]
 
@@ -172,6 +172,19 @@ def test_when_the_supervisor_is_killed_running_tasks_finish_and_nothing_stays(
     wait_until(lambda: not [pid for pid in processes if is_there(pid)], describe="the forks to end")
     assert project.row("orphan") is None
     assert len(project.diary("started", "orphan")) == 1
+
+
+def test_a_housekeeper_that_outlives_its_supervisor_sleeps_while_pollers_drain(
+    project: Project, start: Start
+) -> None:
+    """What they hold is due to be handed on, and can't be while they are there: it looked again and again."""
+    worker = start(processes=1, shutdown_timeout="1m")
+    project.client.schedule("sleep", "orphan", 5)
+    project.wait_entries("started", "orphan")
+    began, used_s = time.monotonic(), cpu_s(worker.housekeeper)
+    worker.signal(signal.SIGKILL)
+    project.wait_entries("ended", "orphan")
+    assert (cpu_s(worker.housekeeper) - used_s) / (time.monotonic() - began) < 0.1
 
 
 def test_a_frozen_poller_is_recovered_and_its_late_result_changes_nothing(
