@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pgsched.domain.completion import MoveToFailed
 from pgsched.errors import InvalidData, RowsLocked
 from pgsched.log import Event
-from pgsched.store.completing import Writer, complete
-from pgsched.store.liveness import BATCH, Sweep, recover_dead, recover_of, release_of
+from pgsched.store.completing import Receipt, Writer, complete
+from pgsched.store.liveness import BATCH, Death, Sweep, recover_dead, recover_of, release_of
 from pgsched.store.operation import Query, preceded
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.roster import End
@@ -48,6 +48,7 @@ class Recovery:
         self._wills = wills
         self._log = log
         self._looks: dict[str, Looks] = {}
+        self._has_companions: set[str] = set()
 
     def wait_s(self, ended: Iterable[Ended]) -> float:
         """Seconds until the next look for what one of these left; infinite where all is done."""
@@ -63,6 +64,7 @@ class Recovery:
         """What ended pollers held is due again, but for those that are still `present`."""
         known = {each.identity: each for each in ended}
         self._looks = {who: looks for who, looks in self._looks.items() if who in known}
+        self._has_companions &= known.keys()
         for each in known.values():
             looks = self._looks_for(each)
             if looks.wait_s:
@@ -107,17 +109,15 @@ class Recovery:
         return not released.locked
 
     def _recover(self, ended: Ended) -> bool:
+        who = ended.identity
         found = None
         while found is None or len(found) == BATCH:
+            death = Death(ended.cause, ended.started, who in self._has_companions)
             found = self._session.run(
-                recover_of(
-                    self._session.names,
-                    ended.identity,
-                    ended.started,
-                    cause=ended.cause,
-                    max_crashes=self._plan.max_crashes,
-                )
+                recover_of(self._session.names, who, death, max_crashes=self._plan.max_crashes)
             )
+            if any(each.is_suspect for each in found):
+                self._has_companions.add(who)
             self._log_recovered(found, reason=f"poller died: {ended.cause}")
         return True
 
@@ -146,8 +146,10 @@ class Recovery:
                 "poller": ended.identity,
             }
             facts |= {"attempt": held.consecutive_failures + 1, "reason": "timeout"}
-            facts["receipt"] = receipt.value
-            if isinstance(completion, MoveToFailed):
+            if receipt is not Receipt.CHANGED:
+                stale = {"held_version": held.version, "receipt": receipt.value}
+                self._log.warning(Event.COMPLETION_STALE, **facts, **stale)
+            elif isinstance(completion, MoveToFailed):
                 self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
             else:
                 self._log.warning(Event.EXECUTION_FAILED, **facts)
