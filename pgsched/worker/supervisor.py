@@ -65,8 +65,6 @@ KILL_GRACE_S = 5.0
 
 HOUSEKEEPER_GRACE_S = 7.0
 
-REMEMBERED_ENDS = 100
-
 
 class Stage(Enum):
     """Forward only."""
@@ -88,7 +86,7 @@ class Supervisor:
         self._wills = Wills()
         self._orders: Pipe | None = None
         self._housekeeper = Child(Board(0))
-        self._ended: list[Ended] = []
+        self._roster = Roster()
         self._killed: set[int] = set()
         self._stalls = Stalls(plan)
         self._stage = Stage.RUNNING
@@ -151,7 +149,7 @@ class Supervisor:
             self._log.error(Event.FORK_FAILED, error=str(error))
 
     def _start_housekeeper(self) -> None:
-        orders, roster = new_pipe(), self._roster()
+        orders, roster = new_pipe(), self._roster
         if self._orders is not None:
             self._orders.close()
         self._orders = orders
@@ -213,18 +211,17 @@ class Supervisor:
         assert self._orders is not None
         return (self._lifeline.writing, *self._orders, *self._runners_ends)
 
-    def _roster(self) -> Roster:
+    def _tell_housekeeper(self, *ended: Ended) -> None:
+        """Where it doesn't listen, its successor is forked with the whole roster of that moment."""
+        assert self._orders is not None
         members = tuple(
             Member(slot.identity, slot.pid, number)
             for number, slot in enumerate(self._slots)
             if slot.pid is not None
         )
-        return Roster(members, tuple(self._ended))
-
-    def _tell_housekeeper(self) -> None:
-        """Where it doesn't listen, its successor is forked with the roster of that moment."""
-        assert self._orders is not None
-        if not self._roster().tell(self._orders.writing) and self._housekeeper.pid is not None:
+        news = Roster(members, ended)
+        self._roster = self._roster.followed_by(news)
+        if not news.tell(self._orders.writing) and self._housekeeper.pid is not None:
             os.kill(self._housekeeper.pid, signal.SIGKILL)
 
     # Watching
@@ -294,9 +291,7 @@ class Supervisor:
         slot.note_end(has_died=end is End.DIED)
         slot.runners.end_all()
         traces = slot.board.traces if end is End.DIED else ()
-        self._ended = [*self._ended, Ended(slot.identity, end, traces, status_word(status))]
-        self._ended = self._ended[-REMEMBERED_ENDS:]
-        self._tell_housekeeper()
+        self._tell_housekeeper(Ended(slot.identity, end, traces, status_word(status)))
         if end is End.DIED:
             self._log.error(
                 Event.POLLER_DIED, poller=slot.identity, pid=pid, status=status_word(status)

@@ -174,6 +174,24 @@ def test_when_the_supervisor_is_killed_running_tasks_finish_and_nothing_stays(
     assert len(project.diary("started", "orphan")) == 1
 
 
+def test_deaths_of_pollers_that_have_run_much_cost_no_housekeeper(
+    project: Project, start: Start
+) -> None:
+    """Told together, what two of these had run doesn't fit into a pipe: each death, and each start, killed it."""
+    worker = start(processes=1, concurrency=2000)
+    project.sql(
+        "select setval(pg_get_serial_sequence('scheduled_tasks', 'seq'), 1000000000000000000)"
+    )
+    for deaths in range(1, 4):
+        project.client.schedule_many([("nothing", f"{deaths}-{n}") for n in range(3000)])
+        wait_until(lambda: not project.client.list(task="nothing", limit=1), describe="their runs")
+        os.kill(worker.pollers[0], signal.SIGKILL)
+        worker.wait_event("poller.started", count=1 + deaths)
+    project.client.schedule("run", "afterwards")
+    project.wait_gone("afterwards")
+    assert not worker.events("housekeeper.died")
+
+
 def test_a_housekeeper_that_outlives_its_supervisor_sleeps_while_pollers_drain(
     project: Project, start: Start
 ) -> None:
