@@ -33,6 +33,9 @@ LAST_LOOKS = 3
 AGAIN_S = 0.5
 """What somebody has locked is tried again after this."""
 
+REFUSED_S = 10.0
+"""And what the database refuses after this: somebody has to mend it, and others must not wait for that."""
+
 PRESENT_S = 0.1
 """Whether somebody is gone whose death nobody tells of (his supervisor is dead) is asked as often as this."""
 
@@ -71,13 +74,29 @@ class Recovery:
                 continue
             if each.identity in present:
                 looks.put_off(PRESENT_S)
-            elif self._hand_on_of(each):
-                looks.note_look()
             else:
-                looks.put_off(AGAIN_S)
+                self._look(each, looks)
 
     def sweep(self, expected_now: datetime | None) -> None:
         """Make due again what a dead worker holds: a heartbeat timeout after its last sign of life."""
+        try:
+            self._sweep(expected_now)
+        except InvalidData as refused:
+            self._log.error(Event.RECOVERY_REFUSED, error=str(refused))
+
+    def _look(self, ended: Ended, looks: Looks) -> None:
+        try:
+            is_all = self._hand_on_of(ended)
+        except InvalidData as refused:
+            self._log.error(Event.RECOVERY_REFUSED, poller=ended.identity, error=str(refused))
+            looks.put_off(REFUSED_S)
+            return
+        if is_all:
+            looks.note_look()
+        else:
+            looks.put_off(AGAIN_S)
+
+    def _sweep(self, expected_now: datetime | None) -> None:
         companions: set[str] = set()
         found: list[Recovered] | None = None
         while found is None or len(found) == BATCH:

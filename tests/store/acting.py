@@ -24,6 +24,16 @@ T = TypeVar("T")
 
 HOUR = timedelta(hours=1)
 
+REFUSE = """
+create function refuse() returns trigger language plpgsql as $$
+begin
+  raise exception 'this one stays picked';
+end $$;
+create trigger refuses before update on scheduled_tasks for each row
+  when (old.task_instance = 'refused' and not new.picked) execute function refuse();
+"""
+"""A trigger of somebody's lets nothing end or hand back the execution `refused`."""
+
 
 class Store:
     """What a program or a poller does, each in a transaction of its own."""

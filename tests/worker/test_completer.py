@@ -22,7 +22,7 @@ from pgsched.worker.clock import Clock
 from pgsched.worker.completer import Completer
 from pgsched.worker.guard import Guard
 from pgsched.worker.run import Run
-from tests.store.acting import Store
+from tests.store.acting import REFUSE, Store
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -38,16 +38,6 @@ begin
   return old;
 end $$;
 create trigger breaks before delete on scheduled_tasks for each row execute function break_connection();
-"""
-
-
-REFUSE = """
-create function refuse() returns trigger language plpgsql as $$
-begin
-  raise exception 'this one stays picked';
-end $$;
-create trigger refuses before update on scheduled_tasks for each row
-  when (old.task_instance = 'refused' and not new.picked) execute function refuse();
 """
 
 

@@ -20,7 +20,7 @@ from pgsched.worker.plan import Plan
 from pgsched.worker.recovery import Recovery
 from pgsched.worker.roster import End, Ended
 from pgsched.worker.wills import Wills
-from tests.store.acting import Store
+from tests.store.acting import REFUSE, Store
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -127,3 +127,26 @@ def test_a_will_that_came_too_late_is_told_as_stale(
         recovery.hand_on([Ended("p", End.IN_ORDER)], present=())
     assert [line["event"] for line in told] == ["completion.stale"]
     assert told[0]["receipt"] == "stale"
+
+
+@pytest.mark.parametrize("end", [End.DIED, End.KILLED])
+def test_what_the_database_refuses_keeps_nobody_elses_from_being_handed_on(
+    store: Store, recovery: Recovery, end: End
+) -> None:
+    """The housekeeper took that for a lost database ten times a second, and recovered nothing more of anybody."""
+    for poller, instance in (("p", "refused"), ("q", "other")):
+        store.schedule(instance)
+        store.pick(poller)
+    store.connection.execute(REFUSE)
+    ended = [Ended("p", end), Ended("q", end)]
+    with capture_logs() as told:
+        recovery.hand_on(ended, present=())
+        store.age_heartbeat("refused", 3 * HOUR)
+        recovery.sweep(None)
+    refused = [line.get("poller") for line in told if line["event"] == "recovery.refused"]
+    assert refused == ["p", None]
+    assert [(row["task_instance"], row["picked"]) for row in store.rows()] == [
+        ("other", False),
+        ("refused", True),
+    ]
+    assert recovery.wait_s(ended[:1]) > 5
