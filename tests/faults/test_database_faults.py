@@ -96,8 +96,7 @@ def test_connections_that_stay_half_open_are_given_up(
 ) -> None:
     """Nobody tells either side, and nothing ever comes back on them; new ones work."""
     worker = start(heartbeat_timeout="1m", heartbeat_interval="1s")
-    project.client.schedule("sleep", "a", 1)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 1)
     proxy.forget()
     wait_until(lambda: is_gone(project, "a"), timeout=40, describe="its result to be written")
     assert len(project.diary("started", "a")) == 1
@@ -162,8 +161,7 @@ def test_a_row_that_somebody_has_locked_keeps_no_others_waiting(
     project: Project, start: Start
 ) -> None:
     worker = start(processes=1)
-    project.client.schedule("sleep", "a", 0.5)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 0.5)
     with psycopg.connect(project.conninfo) as locking:
         locking.execute("select 1 from scheduled_tasks where task_instance = 'a' for update")
         project.wait_entries("ended", "a")
@@ -182,8 +180,7 @@ def test_stopping_while_nothing_answers_takes_no_longer_than_it_may(
     project: Project, start: Start, proxy: Proxy
 ) -> None:
     worker = start(shutdown_timeout="1s")
-    project.client.schedule("sleep", "a", 0.2)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 0.2)
     proxy.set(Mode.SWALLOW)
     started_at = time.monotonic()
     worker.stop()

@@ -107,6 +107,12 @@ class Project:
                 "select * from scheduled_tasks where task_instance = %s", (instance,)
             ).fetchone()
 
+    def begin(self, task: str, instance: str, data: object = None) -> Entry:
+        """Schedule it, and wait until it has started."""
+        self.client.schedule(task, instance, data)
+        [entry] = self.wait_entries("started", instance)
+        return entry
+
     def wait_gone(self, instance: str) -> None:
         wait_until(lambda: self.row(instance) is None, describe=f"{instance} to be completed")
 

@@ -103,8 +103,7 @@ def test_a_restart_of_the_pooler_is_an_outage_like_any_other(
 ) -> None:
     """Told once by each process. The housekeeper, of which nothing listens, must be answered before it says so."""
     worker = start(**POLLING)
-    project.client.schedule("sleep", "a", 1)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 1)
     pooler.stop()
     try:
         worker.wait_event("database.lost", count=3)
