@@ -108,6 +108,8 @@ class Event(StrEnum):
     """A result came too late: the execution had been recovered or changed meanwhile. Nothing was written."""
     COMPLETION_REFUSED = "completion.refused"
     """The database refused what a completion would write; the run counts as failed instead."""
+    RECOVERY_REFUSED = "recovery.refused"
+    """The database refuses that dead executions be due again (a trigger of somebody's?). It is tried again."""
     HANDLER_BROKEN = "failure_handler.broken"
     """A user's failure handler or schedule raised; the default was used."""
     DATABASE_LOST = "database.lost"

@@ -151,7 +151,8 @@ def _checked(decision: object) -> FailureDecision:
         case GiveUp():
             return decision
         case RetryIn(delay=timedelta() as delay) if delay <= LONGEST_WAIT:
-            return RetryIn(max(delay, timedelta(0)))
+            plain = timedelta(delay.days, delay.seconds, delay.microseconds)
+            return RetryIn(max(plain, timedelta(0)))
         case RetryAt(at=at):
             return RetryAt(_instant("a failure handler", at))
         case _:
@@ -171,7 +172,7 @@ def _next_time(task: AnyTask, now: datetime) -> tuple[datetime | timedelta, Base
 
 
 def _instant(who: str, at: object) -> datetime:
-    """In UTC, so that nothing of the user's own classes goes on from here."""
+    """In UTC. Raises: TypeError, InvalidData."""
     instant = checked_time(at) if isinstance(at, datetime) else None
     if instant is None:
         raise TypeError(f"{who} answered {at!r:.120}; allowed: a datetime with a zone")

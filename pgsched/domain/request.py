@@ -67,7 +67,10 @@ def known_name(what: str, name: object) -> str:
 
 
 def checked_time(at: datetime | None) -> datetime | None:
-    """An instant in UTC. Raises: InvalidData for a time without a zone, which would mean another instant elsewhere."""
+    """An instant in UTC, as a plain datetime: no loop of ours, and no pickle, is to meet a class of the user's own.
+
+    Raises: InvalidData for a time without a zone, which would mean another instant elsewhere.
+    """
     if at is None:
         return None
     if not isinstance(at, datetime):
@@ -75,9 +78,10 @@ def checked_time(at: datetime | None) -> datetime | None:
     if at.tzinfo is None or at.utcoffset() is None:
         raise InvalidData(f"the time {at.isoformat()} has no zone; allowed: an aware datetime")
     try:
-        return at.astimezone(UTC)
+        utc = at.astimezone(UTC)
     except OverflowError:
         raise InvalidData(f"the time {at.isoformat()} is out of range in UTC") from None
+    return utc if type(utc) is datetime else datetime.fromisoformat(datetime.isoformat(utc))
 
 
 def chosen_delay(at: datetime | None, in_: timedelta | None) -> timedelta | None:
@@ -99,11 +103,14 @@ def checked_delay(delay: timedelta | None) -> timedelta | None:
 
 
 def checked_priority(priority: int | None) -> int | None:
-    """A priority that the column holds. Raises: InvalidData."""
+    """A priority that the column holds, as a plain number. Raises: InvalidData."""
     if priority is None:
         return None
     if not isinstance(priority, int) or isinstance(priority, bool):
         raise InvalidData(f"a priority must be a whole number, not {priority!r:.60}")
+    priority = int(
+        priority
+    )  # of an IntEnum a range would be searched number by number, for a minute
     if priority not in PRIORITIES:
         raise InvalidData(f"a priority must be from {PRIORITIES[0]} to {PRIORITIES[-1]}")
     return priority

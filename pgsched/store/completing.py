@@ -21,7 +21,7 @@ from pgsched.store.scheduling import schedule
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgsched.domain.execution import NewExecution
+    from pgsched.domain.execution import Held, NewExecution, RunKey
     from pgsched.store.operation import Row
     from pgsched.store.statement import Names
 
@@ -94,10 +94,10 @@ def _positions(kind: type[Completion], completions: Sequence[Completion]) -> lis
 
 def complete(names: Names, writer: Writer, batch: Sequence[Completion]) -> Operation[list[Receipt]]:
     """Write a batch of completions by key; answers a receipt for each, in order."""
-    changed: set[TaskInstance] = set()
+    changed: set[RunKey] = set()
     for completions, query in _queries(names, writer, batch):
         rows = yield query
-        changed.update(completions[row[0] - 1].execution.id for row in rows)
+        changed.update(completions[row[0] - 1].execution.key for row in rows)
     for crash in _only(Crash, batch):
         recovered = yield from recover_crashed(
             names,
@@ -106,20 +106,20 @@ def complete(names: Names, writer: Writer, batch: Sequence[Completion]) -> Opera
             cause=crash.cause,
             max_crashes=writer.max_crashes,
         )
-        changed.update(TaskInstance(each.task_name, each.task_instance) for each in recovered)
+        changed.update(crash.execution.key for _ in recovered)
     yield from _schedule_followups(names, batch, changed)
     if len(changed) == len(batch):
         return [Receipt.CHANGED] * len(batch)
-    missed = [completion for completion in batch if completion.execution.id not in changed]
+    missed = [completion for completion in batch if completion.execution.key not in changed]
     rows = yield Query("which_exist", _ids(missed))
     existing = {TaskInstance(*row) for row in rows}
-    return [_receipt(completion.execution.id, changed, existing) for completion in batch]
+    return [_receipt(completion.execution, changed, existing) for completion in batch]
 
 
-def _receipt(id: TaskInstance, changed: set[TaskInstance], existing: set[TaskInstance]) -> Receipt:
-    if id in changed:
+def _receipt(execution: Held, changed: set[RunKey], existing: set[TaskInstance]) -> Receipt:
+    if execution.key in changed:
         return Receipt.CHANGED
-    return Receipt.STALE if id in existing else Receipt.VANISHED
+    return Receipt.STALE if execution.id in existing else Receipt.VANISHED
 
 
 def _queries(
@@ -139,13 +139,13 @@ def _queries(
 
 
 def _schedule_followups(
-    names: Names, batch: Sequence[Completion], changed: set[TaskInstance]
+    names: Names, batch: Sequence[Completion], changed: set[RunKey]
 ) -> Operation[None]:
     """What the runs asked for: only of those whose completion counted, a superseded run asks for nothing."""
     followups: list[NewExecution] = [
         followup
         for completion in batch
-        if isinstance(completion, Delete | Reschedule) and completion.execution.id in changed
+        if isinstance(completion, Delete | Reschedule) and completion.execution.key in changed
         for followup in completion.followups
     ]
     yield from schedule(names, followups)

@@ -86,12 +86,21 @@ def recover_dead(names: Names, tasks: Sequence[str], sweep: Sweep) -> Operation[
     return _recovered((yield Query("recover_dead", which | _terms(names, sweep.max_crashes))))
 
 
+class Death(NamedTuple):
+    """How a poller died: of what, what it had started (their `seq`), and whether some of it was recovered before."""
+
+    cause: str
+    started: Sequence[int]
+    has_companions: bool = False
+
+
 def recover_of(
-    names: Names, poller: str, started: Sequence[int], *, cause: str, max_crashes: int
+    names: Names, poller: str, death: Death, *, max_crashes: int
 ) -> Operation[list[Recovered]]:
-    """Make due again what a poller held that died of `cause` and had `started` these (their `seq`). At most BATCH."""
-    which = {"poller": poller, "started": array(str(seq) for seq in started)}
-    return _recovered((yield Query("recover_of", which | _terms(names, max_crashes, cause))))
+    """Make due again what a dead poller held: with a crash more where it was the only one started. At most BATCH."""
+    started = array(str(seq) for seq in death.started)
+    which = {"poller": poller, "started": started, "has_companions": death.has_companions}
+    return _recovered((yield Query("recover_of", which | _terms(names, max_crashes, death.cause))))
 
 
 def recover_crashed(

@@ -94,21 +94,9 @@ def migrate(
     """
     names = Names(table, schema)
     applied: list[Migration] = []
-    with _unhurried(connection):
-        while (step := _patiently(connection, names)) is not None:
-            applied += step
+    while (step := _patiently(connection, names)) is not None:
+        applied += step
     return applied
-
-
-@contextmanager
-def _unhurried(connection: psycopg.Connection[Any]) -> Generator[None]:
-    """Building an index of a large table takes as long as it takes, whatever the role's limit on its statements is."""
-    connection.execute("set statement_timeout = 0")
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("reset statement_timeout")
 
 
 def _patiently(connection: psycopg.Connection[Any], names: Names) -> list[Migration] | None:
@@ -203,6 +191,7 @@ def _apply_next(connection: psycopg.Connection[Any], names: Names) -> list[Migra
     """Everything where the table is new; else what comes before the next online migration, or that one."""
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
+        connection.execute("set local statement_timeout = 0")  # as in `_unhurried`
         _lock(connection, names)
         _create_schema(connection, names)
         is_new = not _is_there(connection, names, "table")
@@ -231,6 +220,27 @@ def _apply_online(
             key="DSN",
             allowed="one that leads to Postgres itself, or through a pooler in session mode",
         )
+    with _unhurried(connection):
+        return _build(connection, names, migration)
+
+
+@contextmanager
+def _unhurried(connection: psycopg.Connection[Any]) -> Generator[None]:
+    """What has a large table to read takes as long as it takes, whatever the role's limit on its statements is.
+
+    Only of a session that is ours: set in one of a pooler's, it would be so for others.
+    """
+    connection.execute("set statement_timeout = 0")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("reset statement_timeout")
+
+
+def _build(
+    connection: psycopg.Connection[Any], names: Names, migration: Migration
+) -> list[Migration]:
     key = (online_lock(names),)
     held = connection.execute(
         "select pg_try_advisory_lock(hashtextextended(%s, 0))", key

@@ -43,8 +43,8 @@ BATCH = 500
 LOCK_TIMEOUT = timedelta(milliseconds=200)
 """A completion that waits for somebody's lock on its row keeps back all others of its poller."""
 
-LOCKED_PAUSE_S = 1.0
-"""What somebody has locked is tried again after this."""
+PUT_OFF_S = 1.0
+"""What somebody has locked, and what the database takes in no form, is tried again after this."""
 
 
 class Completer:
@@ -68,18 +68,18 @@ class Completer:
         self._teller = teller
         self._plain: deque[Run] = deque()
         self._others: deque[Run] = deque()
-        self._locked: list[Run] = []
-        self._unlocking = Timer(LOCKED_PAUSE_S)
+        self._put_off: list[Run] = []
+        self._next_try = Timer(PUT_OFF_S)
 
     def __len__(self) -> int:
-        return len(self._plain) + len(self._others) + len(self._locked)
+        return len(self._plain) + len(self._others) + len(self._put_off)
 
     @property
     def wait_s(self) -> float:
         """Seconds until `write` has something to do; infinite for never."""
         if self._plain or self._others:
             return 0.0
-        return self._unlocking.wait_s if self._locked else math.inf
+        return self._next_try.wait_s if self._put_off else math.inf
 
     def add(self, runs: Iterable[Run]) -> None:
         for run in runs:
@@ -103,9 +103,9 @@ class Completer:
         Answers the rows of that query; None where it was not carried out. Raises: DatabaseUnavailable, and keeps what
         has no receipt.
         """
-        if self._locked and not self._unlocking.wait_s:
-            self._others.extend(self._locked)
-            self._locked.clear()
+        if self._put_off and not self._next_try.wait_s:
+            self._others.extend(self._put_off)
+            self._put_off.clear()
         if self._others:
             self._write_others()
         if not self._plain and beside is None:
@@ -143,19 +143,20 @@ class Completer:
             self._write(batch)
         except (InvalidData, RowsLocked):
             for run in batch:
-                is_locked = not self._write_unless_locked(run)
+                is_written = self._is_written_alone(run)
                 self._others.popleft()
-                if is_locked:
-                    self._locked.append(run)
-                    self._unlocking.restart()
+                if not is_written:
+                    self._put_off.append(run)
+                    self._next_try.restart()
         else:
             for _ in batch:
                 self._others.popleft()
 
-    def _write_unless_locked(self, run: Run) -> bool:
+    def _is_written_alone(self, run: Run) -> bool:
+        """Not where somebody has locked it, or a trigger of somebody's refuses whatever would end it."""
         try:
             self._write_alone(run)
-        except RowsLocked:
+        except (InvalidData, RowsLocked):
             return False
         return True
 

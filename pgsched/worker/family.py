@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 HOUSEKEEPER_GRACE_S = 7.0
 REPORTER_GRACE_S = 2.0
 
-REMEMBERED_ENDS = 100
-
 
 class Family:
     """Who is there, and what they share. `others_ends` are descriptors of the supervisor's that no child may keep."""
@@ -48,7 +46,7 @@ class Family:
         self._lifeline = new_pipe()
         self._wills = Wills()
         self._orders: Pipe | None = None
-        self._ended: list[Ended] = []
+        self._roster = Roster()
         self._is_dismissed = False
         self.state = RUNNING
         """What is told of the whole worker."""
@@ -92,7 +90,7 @@ class Family:
             self._log.error(Event.FORK_FAILED, error=str(error))
 
     def _start_housekeeper(self) -> None:
-        orders, roster = new_pipe(), self._roster()
+        orders, roster = new_pipe(), self._roster
         if self._orders is not None:
             self._orders.close()
         self._orders = orders
@@ -162,25 +160,19 @@ class Family:
 
     # Telling
 
-    def _roster(self) -> Roster:
+    def tell_housekeeper(self, *ended: Ended) -> None:
+        """Who is there now, and who has ended. Where it doesn't listen, its successor is forked with all of it."""
         members = tuple(
             Member(slot.identity, slot.pid, number)
             for number, slot in enumerate(self.slots)
             if slot.pid is not None
         )
-        return Roster(members, tuple(self._ended), self.state)
-
-    def tell_housekeeper(self) -> None:
-        """Where it doesn't listen, its successor is forked with the roster of that moment."""
+        news = Roster(members, ended, self.state)
+        self._roster = self._roster.followed_by(news)
         if self._orders is None or self._is_dismissed:
             return
-        if not self._roster().tell(self._orders.writing) and self.housekeeper.pid is not None:
+        if not news.tell(self._orders.writing) and self.housekeeper.pid is not None:
             os.kill(self.housekeeper.pid, signal.SIGKILL)
-
-    def note_ended(self, ended: Ended) -> None:
-        """A poller is gone: what it held is to be handed on."""
-        self._ended = [*self._ended, ended][-REMEMBERED_ENDS:]
-        self.tell_housekeeper()
 
     def signal_pollers(self, number: signal.Signals) -> None:
         for slot in self.slots:

@@ -83,17 +83,12 @@ class Frontier:
     def go_on(self, marks: Marks) -> None:
         """Look behind what was picked."""
         self._marks.update(marks)
-        self._note_come()
+        self._note_look()
 
     def note_end(self) -> None:
         """A pick found less than it wanted: there is nothing more from the marks on."""
         self._has_ended = True
-        self._note_come()
-
-    def _note_come(self) -> None:
-        """What was to come has been looked for once: from here on surveys say what there is."""
-        if self._coming_at <= monotonic():
-            self._coming_at = math.inf
+        self._note_look()
 
     def note_hint(self, hint: Hint) -> None:
         """Something is there: look from its time on, if not before."""
@@ -107,6 +102,11 @@ class Frontier:
         self._marks[priority] = min(mark, self._marks.get(priority, mark))
         if is_new:
             self._marks = dict(sorted(self._marks.items(), key=_urgency, reverse=True))
+
+    def _note_look(self) -> None:
+        """What has come excuses from a survey once: while picks are full others may wait that no mark knows of."""
+        if self.coming_s <= 0:
+            self._coming_at = math.inf
 
     @property
     def _may_survey_at(self) -> float:

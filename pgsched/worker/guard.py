@@ -12,6 +12,8 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from pgsched.errors import DatabaseUnavailable
+from pgsched.store.connecting import translated
 from pgsched.worker.clock import monotonic
 
 if TYPE_CHECKING:
@@ -71,5 +73,11 @@ class Guard:
 
 def shut(connection: psycopg.Connection[Any]) -> None:
     """Its socket, not the connection, which belongs to another thread."""
-    with suppress(OSError, ValueError), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+    with (
+        suppress(
+            OSError, ValueError, DatabaseUnavailable
+        ),  # it has broken, or been closed, just now
+        translated(),
+        socket.socket(fileno=os.dup(connection.fileno())) as copy,
+    ):
         copy.shutdown(socket.SHUT_RDWR)

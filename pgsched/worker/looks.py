@@ -36,5 +36,9 @@ class Looks:
         self._left = self._left[1:]
         self._pause()
 
+    def put_off(self, pause_s: float) -> None:
+        """The next look can't be made now: the same one again, a little later."""
+        self._next_at = monotonic() + pause_s
+
     def _pause(self) -> None:
         self._next_at = monotonic() + self._left[0] if self._left else math.inf

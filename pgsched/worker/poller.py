@@ -218,7 +218,7 @@ class Poller:
         waits.append(self._turn_s)
         if self._executor.is_held_back:
             waits.append(HELD_BACK_S)
-        elif self._executor.has_waiting:
+        elif self._executor.has_waiting and not self._outage.is_on:
             waits.append(LONGEST_WAITING_S - self._executor.waited_s)
         return max(0.0, min(waits))
 

@@ -12,7 +12,7 @@ from pgsched.domain.outcome import error_line
 from pgsched.errors import InvalidData, RowsLocked
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, Writer, complete
-from pgsched.store.liveness import BATCH, Sweep, recover_dead, recover_of, release_of
+from pgsched.store.liveness import BATCH, Death, Sweep, recover_dead, recover_of, release_of
 from pgsched.store.operation import Query, preceded
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.metrics import (
@@ -23,6 +23,7 @@ from pgsched.worker.metrics import (
     POLLER_DIED,
     POLLER_ENDED,
     RECOVERIES,
+    STALE,
 )
 from pgsched.worker.roster import End
 from pgsched.worker.run import overran
@@ -47,6 +48,12 @@ LAST_LOOKS = 3
 AGAIN_S = 0.5
 """What somebody has locked is tried again after this."""
 
+REFUSED_S = 10.0
+"""And what the database refuses after this: somebody has to mend it, and others must not wait for that."""
+
+PRESENT_S = 0.1
+"""Whether somebody is gone whose death nobody tells of (his supervisor is dead) is asked as often as this."""
+
 IMPATIENT = Query("set_for_transaction", {"names": ["lock_timeout"], "values": ["100ms"]})
 
 
@@ -62,6 +69,7 @@ class Recovery:
         self._tally = tally
         self._log = log
         self._looks: dict[str, Looks] = {}
+        self._has_companions: set[str] = set()
 
     def wait_s(self, ended: Iterable[Ended]) -> float:
         """Seconds until the next look for what one of these left; infinite where all is done."""
@@ -77,17 +85,36 @@ class Recovery:
         """What ended pollers held is due again, but for those that are still `present`."""
         known = {each.identity: each for each in ended}
         self._looks = {who: looks for who, looks in self._looks.items() if who in known}
+        self._has_companions &= known.keys()
         for each in known.values():
             looks = self._looks_for(each)
-            if each.identity in present or looks.wait_s:
+            if looks.wait_s:
                 continue
-            if self._hand_on_of(each):
-                looks.note_look()
+            if each.identity in present:
+                looks.put_off(PRESENT_S)
             else:
-                looks.begin((AGAIN_S,))
+                self._look(each, looks)
 
     def sweep(self, expected_now: datetime | None) -> None:
         """Make due again what a dead worker holds: a heartbeat timeout after its last sign of life."""
+        try:
+            self._sweep(expected_now)
+        except InvalidData as refused:
+            self._log.error(Event.RECOVERY_REFUSED, error=str(refused))
+
+    def _look(self, ended: Ended, looks: Looks) -> None:
+        try:
+            is_all = self._hand_on_of(ended)
+        except InvalidData as refused:
+            self._log.error(Event.RECOVERY_REFUSED, poller=ended.identity, error=str(refused))
+            looks.put_off(REFUSED_S)
+            return
+        if is_all:
+            looks.note_look()
+        else:
+            looks.put_off(AGAIN_S)
+
+    def _sweep(self, expected_now: datetime | None) -> None:
         companions: set[str] = set()
         found: list[Recovered] | None = None
         while found is None or len(found) == BATCH:
@@ -120,17 +147,15 @@ class Recovery:
         return not released.locked
 
     def _recover(self, ended: Ended) -> bool:
+        who = ended.identity
         found = None
         while found is None or len(found) == BATCH:
+            death = Death(ended.cause, ended.started, who in self._has_companions)
             found = self._session.run(
-                recover_of(
-                    self._session.names,
-                    ended.identity,
-                    ended.started,
-                    cause=ended.cause,
-                    max_crashes=self._plan.max_crashes,
-                )
+                recover_of(self._session.names, who, death, max_crashes=self._plan.max_crashes)
             )
+            if any(each.is_suspect for each in found):
+                self._has_companions.add(who)
             self._note_recovered(found, POLLER_DIED, reason=f"poller died: {ended.cause}")
         return True
 
@@ -156,20 +181,23 @@ class Recovery:
 
     def _tell_will(self, poller: str, completion: Completion, receipt: Receipt) -> None:
         held = completion.execution
-        is_final = isinstance(completion, MoveToFailed)
-        outcome = GIVEN_UP if is_final else FAILED
-        if receipt is Receipt.CHANGED:
-            self._count(1, EXECUTIONS, held.task_name, outcome)
         facts: dict[str, object] = {
             "task": held.task_name,
             "instance": held.task_instance,
             "attempt": held.consecutive_failures + 1,
             "poller": poller,
-            "receipt": receipt.value,
-            "outcome": outcome,
-            "error": error_line(overran(self._plan.tasks[held.task_name]).error),
             "reason": "timeout",
         }
+        if receipt is not Receipt.CHANGED:
+            stale = {"held_version": held.version, "receipt": receipt.value}
+            self._count(1, STALE, held.task_name)
+            self._log.warning(Event.COMPLETION_STALE, **facts, **stale)
+            return
+        is_final = isinstance(completion, MoveToFailed)
+        outcome = GIVEN_UP if is_final else FAILED
+        self._count(1, EXECUTIONS, held.task_name, outcome)
+        error = error_line(overran(self._plan.tasks[held.task_name]).error)
+        facts |= {"outcome": outcome, "error": error}
         if isinstance(completion, Reschedule):
             facts["retry"] = str(completion.when)
         if is_final:

@@ -1,4 +1,7 @@
-"""Which pollers a worker has, and which have ended: what a supervisor tells its housekeeper."""
+"""Which pollers a worker has, and which have ended: what a supervisor tells its housekeeper.
+
+The ends are told once each: all that were ever remembered, each with its traces, soon don't fit into a pipe.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import NamedTuple
 
 from pgsched.domain.presence import DRAINING, RUNNING
 from pgsched.worker.wakeup import drained
+
+REMEMBERED_ENDS = 100
 
 
 class Member(NamedTuple):
@@ -37,11 +42,16 @@ class Ended(NamedTuple):
 
 
 class Roster(NamedTuple):
-    """Who is there, and whose executions are still to be handed on: the supervisor's word, replaced whole."""
+    """Who is there, and whose executions are still to be handed on."""
 
     members: tuple[Member, ...] = ()
     ended: tuple[Ended, ...] = ()
     state: str = RUNNING
+
+    def followed_by(self, news: Roster) -> Roster:
+        """Who is there by the news, and whoever had ended before as well; of these the last ones are enough."""
+        ended = (*self.ended, *news.ended)[-REMEMBERED_ENDS:]
+        return Roster(news.members, ended, news.state)
 
     def tell(self, pipe: int) -> bool:
         """Write it on a pipe that doesn't block; answers whether it went through whole."""
@@ -64,7 +74,7 @@ class Roster(NamedTuple):
 
 
 class Orders:
-    """The housekeeper's end of that pipe, and the last word that came through it."""
+    """The housekeeper's end of that pipe, and what has come through it in all."""
 
     def __init__(self, pipe: int, roster: Roster) -> None:
         self._pipe: int | None = pipe
@@ -91,5 +101,5 @@ class Orders:
             self.roster = self.roster._replace(state=DRAINING)
             return
         *lines, self._unread = self._unread.split(b"\n")
-        if lines:
-            self.roster = Roster.read(lines[-1])
+        for line in lines:
+            self.roster = self.roster.followed_by(Roster.read(line))

@@ -23,7 +23,7 @@ from pgsched.tracing import flush, run_tracing
 from pgsched.worker.channel import HERE, framed, take
 from pgsched.worker.fuse import light
 from pgsched.worker.process import EXIT_OK, Signals
-from pgsched.worker.run import Run, failed_of, run_here, runnables_of
+from pgsched.worker.run import Run, run_here, runnables_of
 from pgsched.worker.surroundings import in_touch_for_s, surroundings_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run_errand(plan: Plan, board: Board, channel: socket.socket, *, supervisor: 
     try:
         channel.sendall(HERE)
         errand: Errand = pickle.loads(take(channel))  # noqa: S301 our own poller's
-        channel.sendall(framed(_packed(_run(plan, board, errand))))
+        channel.sendall(framed(pickle.dumps(_told(_run(plan, board, errand)))))
         flush()
     except (EOFError, OSError):
         pass  # the poller is gone
@@ -77,17 +77,11 @@ def _run(plan: Plan, board: Board, errand: Errand) -> Run:
     return Run(finished, decide(finished, runnable.task, now=now, chance=chance))
 
 
-def _packed(run: Run) -> bytes:
-    """What can't be sent (a time of a class of the user's own, say) makes it a failed run."""
-    try:
-        return pickle.dumps(_told(run))
-    except Exception as error:  # noqa: BLE001 the user's classes
-        failed = failed_of(error)
-        return pickle.dumps(failed._replace(error=Told.of(error)))
-
-
 def _told(run: Run) -> Run:
-    """The run with its errors in words: an exception of the user's may not survive the way to another process."""
+    """The run with its errors in words: an exception of the user's may not survive the way to another process.
+
+    All else in it is of plain classes (`domain/request.py`, `domain/completion.py`).
+    """
     finished, decided = run
     if isinstance(finished.outcome, Failed):
         outcome = finished.outcome

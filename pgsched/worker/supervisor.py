@@ -245,7 +245,7 @@ class Supervisor:
         slot.note_end(has_died=end is End.DIED)
         slot.runners.end_all()
         traces = slot.board.traces if end is End.DIED else ()
-        self._family.note_ended(Ended(slot.identity, end, traces, status_word(status)))
+        self._family.tell_housekeeper(Ended(slot.identity, end, traces, status_word(status)))
         if end is End.DIED:
             self._log.error(
                 Event.POLLER_DIED, poller=slot.identity, pid=pid, status=status_word(status)

@@ -160,7 +160,7 @@ def readable(ends: list[int], wait_s: float) -> set[int]:
     past 1,023: those of a process that has as many open wait a little longer.
     """
     try:
-        return set(select.select(ends, [], [], max(0.0, min(wait_s, LONGEST_WAIT_S)))[0])
+        return set(select.select(ends, [], [], _bounded(wait_s))[0])
     except ValueError:
         return stirred(dict.fromkeys(ends, select.POLLIN), wait_s)
 
@@ -170,5 +170,10 @@ def stirred(ends: Mapping[int, int], wait_s: float) -> set[int]:
     poll = select.poll()
     for end, happening in ends.items():
         poll.register(end, happening)
-    wait_ms = math.ceil(min(wait_s, LONGEST_WAIT_S) * 1000)
+    wait_ms = math.ceil(_bounded(wait_s) * 1000)
     return {end for end, _ in poll.poll(wait_ms)}
+
+
+def _bounded(wait_s: float) -> float:
+    """What is left until an instant may be less than nothing by now: `poll` would take that for ever."""
+    return max(0.0, min(wait_s, LONGEST_WAIT_S))

@@ -104,6 +104,25 @@ def test_a_retry_in_the_past_is_at_once() -> None:
     assert completion(FAILED, task(on_failure=lambda _: RetryIn(-HOUR))).when == timedelta(0)
 
 
+class OwnTime(datetime):
+    def isoformat(self, *_: object) -> str:
+        raise LookupError("broken")
+
+
+class OwnDelay(timedelta): ...
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [RetryAt(OwnTime(2100, 1, 1, tzinfo=UTC)), RetryIn(OwnDelay(hours=1))],
+)
+def test_nothing_of_the_users_own_classes_goes_on(decision: RetryAt | RetryIn) -> None:
+    """What such a time does when it is written, or sent to another process, its poller's loop would suffer."""
+    when = completion(FAILED, task(on_failure=lambda _: decision)).when
+    assert type(when) in {datetime, timedelta}
+    assert when in {datetime(2100, 1, 1, tzinfo=UTC), HOUR}
+
+
 def raising(_: Failure) -> RetryIn:
     raise LookupError("broken")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from enum import IntEnum
 from typing import Any
 
 import pytest
@@ -65,3 +66,17 @@ def test_priorities_that_the_column_can_not_hold_are_refused(priority: Any) -> N
 def test_delays_that_are_none_are_refused(delay: Any) -> None:
     with pytest.raises(InvalidData, match="in_"):
         checked_delay(delay)
+
+
+class Priority(IntEnum):
+    HIGH = 2**31 - 1
+    BEYOND = 2**31
+
+
+def test_a_priority_of_an_own_class_is_a_number() -> None:
+    """Before it was made one it was looked for in a range of four thousand million, one by one."""
+    execution = new_execution("t", "a", priority=Priority.HIGH)
+    assert type(execution.priority) is int
+    assert execution.priority == Priority.HIGH
+    with pytest.raises(InvalidData, match="a priority must be from"):
+        new_execution("t", "a", priority=Priority.BEYOND)

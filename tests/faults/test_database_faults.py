@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,7 +14,10 @@ from chaos.proxy import Mode, Proxy
 from chaos.server import Server, Stop
 from tests.faults.busy import busy, is_gone
 from tests.waiting import wait_until
-from tests.worker.running import Project, Worker
+from tests.worker.running import Project, Worker, cpu_s
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Start = Callable[..., Worker]
 
@@ -56,10 +57,27 @@ def test_an_outage_keeps_nobody_busy(project: Project, start: Start, proxy: Prox
     project.wait_gone("afterwards")
 
 
-def cpu_s(pid: int) -> float:
-    """Seconds of processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def test_what_waits_for_a_slot_keeps_nobody_busy_in_an_outage(
+    project: Project, start: Start, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The tasks hang too, as they need the same database. What had waited for long was due to be handed back, and
+    couldn't be: the poller looked again and again.
+    """
+    closed = tmp_path / "closed"
+    worker = start(processes=1, concurrency=2)
+    project.client.schedule_many([("quick-while-open", str(n), str(closed)) for n in range(20_000)])
+    project.wait_entries("opened", count=500)
+    proxy.set(Mode.REFUSE)
+    proxy.cut()
+    closed.touch()
+    worker.wait_event("database.lost", count=2)
+    [poller] = worker.pollers
+    before_s = cpu_s(poller)
+    time.sleep(4)
+    assert cpu_s(poller) - before_s < 0.4
+    closed.unlink()
+    proxy.set(Mode.FORWARD)
+    worker.wait_event("database.regained", count=2)
 
 
 def test_connections_answer_nothing_for_a_while(
@@ -78,8 +96,7 @@ def test_connections_that_stay_half_open_are_given_up(
 ) -> None:
     """Nobody tells either side, and nothing ever comes back on them; new ones work."""
     worker = start(heartbeat_timeout="1m", heartbeat_interval="1s")
-    project.client.schedule("sleep", "a", 1)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 1)
     proxy.forget()
     wait_until(lambda: is_gone(project, "a"), timeout=40, describe="its result to be written")
     assert len(project.diary("started", "a")) == 1
@@ -144,8 +161,7 @@ def test_a_row_that_somebody_has_locked_keeps_no_others_waiting(
     project: Project, start: Start
 ) -> None:
     worker = start(processes=1)
-    project.client.schedule("sleep", "a", 0.5)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 0.5)
     with psycopg.connect(project.conninfo) as locking:
         locking.execute("select 1 from scheduled_tasks where task_instance = 'a' for update")
         project.wait_entries("ended", "a")
@@ -164,8 +180,7 @@ def test_stopping_while_nothing_answers_takes_no_longer_than_it_may(
     project: Project, start: Start, proxy: Proxy
 ) -> None:
     worker = start(shutdown_timeout="1s")
-    project.client.schedule("sleep", "a", 0.2)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 0.2)
     proxy.set(Mode.SWALLOW)
     started_at = time.monotonic()
     worker.stop()

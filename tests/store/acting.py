@@ -24,6 +24,16 @@ T = TypeVar("T")
 
 HOUR = timedelta(hours=1)
 
+REFUSE = """
+create function refuse() returns trigger language plpgsql as $$
+begin
+  raise exception 'this one stays picked';
+end $$;
+create trigger refuses before update on scheduled_tasks for each row
+  when (old.task_instance = 'refused' and not new.picked) execute function refuse();
+"""
+"""A trigger of somebody's lets nothing end or hand back the execution `refused`."""
+
 
 class Store:
     """What a program or a poller does, each in a transaction of its own."""
@@ -95,17 +105,19 @@ class Store:
         return self.run(liveness.recover_dead(self.names, tasks, sweep))
 
     def recover_of(
-        self, poller: str, *, started: Sequence[int] | None = None, max_crashes: int = 5
+        self,
+        poller: str,
+        *,
+        started: Sequence[int] | None = None,
+        max_crashes: int = 5,
+        has_companions: bool = False,
     ) -> list[Recovered]:
         """`started` None: all that it held."""
         if started is None:
             rows = self.sql("select seq from scheduled_tasks where picked_by = %s", poller)
             started = [row["seq"] for row in rows]
-        return self.run(
-            liveness.recover_of(
-                self.names, poller, started, cause="SIGKILL", max_crashes=max_crashes
-            )
-        )
+        death = liveness.Death("SIGKILL", started, has_companions)
+        return self.run(liveness.recover_of(self.names, poller, death, max_crashes=max_crashes))
 
     def release_of(self, poller: str) -> liveness.Released:
         return self.run(liveness.release_of(self.names, poller))

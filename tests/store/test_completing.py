@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from pgsched.domain.completion import Reschedule
 from pgsched.domain.execution import NewExecution
 from pgsched.store.completing import Receipt, is_plain
 from tests.store.acting import FUTURE, HOUR, Store, exhausted, next_run, released, succeeded
@@ -148,6 +149,17 @@ def test_a_batch_of_all_kinds_has_a_receipt_for_each_in_order(store: Store) -> N
     batch = [make(each) for make, each in zip((*ENDINGS, *ENDINGS), held, strict=False)]
     changed, stale, vanished = Receipt.CHANGED, Receipt.STALE, Receipt.VANISHED
     assert store.complete(*batch) == [changed, changed, stale, changed, vanished, changed]
+
+
+def test_a_superseded_run_is_told_apart_from_the_one_beside_it(store: Store) -> None:
+    """A poller that was thought dead may pick the same instance again, and both runs may end in one moment."""
+    store.schedule("a")
+    [old] = store.pick()
+    store.recover_of("p")
+    [new] = store.pick()
+    batch = Reschedule(old, HOUR, True, (NewExecution("t", "child"),)), next_run(new)
+    assert store.complete(*batch) == [Receipt.STALE, Receipt.CHANGED]
+    assert [row["task_instance"] for row in store.rows()] == ["a"]
 
 
 def test_what_a_run_asked_for_is_written_with_its_completion(store: Store) -> None:

@@ -101,7 +101,9 @@ def completion(connection: psycopg.Connection[Any], *, in_place: bool) -> Query:
 def recovery(connection: psycopg.Connection[Any]) -> Query:
     picked = picking.pick("me", ["t"], marks(connection), limit=10)
     drive(connection, NAMES, picked, is_atomic=False)
-    return first_query(liveness.recover_of(NAMES, "me", [1], cause="SIGKILL", max_crashes=5))
+    return first_query(
+        liveness.recover_of(NAMES, "me", liveness.Death("SIGKILL", [1]), max_crashes=5)
+    )
 
 
 STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = {
@@ -121,7 +123,7 @@ STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = 
     "release of": (lambda _: first_query(liveness.release_of(NAMES, "me")), 20),
     "recover of": (
         lambda _: first_query(
-            liveness.recover_of(NAMES, "me", [1], cause="SIGKILL", max_crashes=5)
+            liveness.recover_of(NAMES, "me", liveness.Death("SIGKILL", [1]), max_crashes=5)
         ),
         20,
     ),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgsched import Client
 from pgsched.errors import ConfigError, DatabaseUnavailable
@@ -141,6 +142,22 @@ def test_a_refused_startup_parameter_is_explained(pooled: str) -> None:
 def test_a_new_table_is_made_through_it(pooler: PgBouncer, empty_database: str) -> None:
     with connect(pooler.conninfo(empty_database)) as connection:
         assert len(migrate(connection)) == needed_version()
+
+
+def test_migrating_through_it_changes_no_limit_of_others(server: str, empty_database: str) -> None:
+    """The limit on statements was taken away in one session, and set back in another."""
+    name = conninfo_to_dict(empty_database)["dbname"]
+    with psycopg.connect(empty_database, autocommit=True) as direct:
+        limit = sql.SQL("alter database {} set statement_timeout = '1min'")
+        direct.execute(limit.format(sql.Identifier(str(name))))
+    with pgbouncer(server, "transaction", "server_round_robin = 1\n") as pooler:
+        conninfo = pooler.conninfo(empty_database)
+        with psycopg.connect(conninfo) as one, psycopg.connect(conninfo) as other:
+            one.execute("select 1")
+            other.execute("select 1")
+        with connect(conninfo) as connection:
+            migrate(connection)
+        assert {timeout for _, _, timeout, *_ in traces(conninfo)} == {"1min"}
 
 
 def test_a_lock_that_it_would_lose_is_not_taken(pooler: PgBouncer, empty_database: str) -> None:

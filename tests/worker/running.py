@@ -114,6 +114,12 @@ class Project:
                 "select * from scheduled_tasks where task_instance = %s", (instance,)
             ).fetchone()
 
+    def begin(self, task: str, instance: str, data: object = None) -> Entry:
+        """Schedule it, and wait until it has started."""
+        self.client.schedule(task, instance, data)
+        [entry] = self.wait_entries("started", instance)
+        return entry
+
     def wait_gone(self, instance: str) -> None:
         wait_until(lambda: self.row(instance) is None, describe=f"{instance} to be completed")
 
@@ -217,3 +223,9 @@ def is_there(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

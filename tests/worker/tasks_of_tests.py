@@ -50,6 +50,14 @@ def run(data: Any, context: ExecutionContext) -> None:
 def nothing() -> None: ...
 
 
+@one_time("quick-while-open")
+def quick_while_open(data: str, context: ExecutionContext) -> None:
+    while pathlib.Path(data).exists():
+        time.sleep(0.1)
+    time.sleep(0.001)
+    note("opened", context)
+
+
 @one_time("run-async")
 async def run_async(data: Any, context: ExecutionContext) -> None:
     note("ran", context)

@@ -8,18 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.pgbouncer import NO_TRACES, pgbouncer, traces
 from tests.waiting import wait_until
-from tests.worker.running import Project, Worker
+from tests.worker.running import Project, Worker, cpu_s
 from tests.worker.scraping import ask, wait_value
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from tests.pgbouncer import PgBouncer
 
@@ -74,11 +74,6 @@ def test_its_housekeeper_sleeps_too(project: Project, start: Start) -> None:
     assert share < 0.2
 
 
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @pytest.mark.parametrize(
     ("task", "data", "effects"), [("exactly-once-many", 8, 8), ("exactly-once-async", None, 1)]
 )
@@ -109,8 +104,7 @@ def test_a_restart_of_the_pooler_is_an_outage_like_any_other(
 ) -> None:
     """Told once by each process. The housekeeper, of which nothing listens, must be answered before it says so."""
     worker = start(**POLLING)
-    project.client.schedule("sleep", "a", 1)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 1)
     pooler.stop()
     try:
         worker.wait_event("database.lost", count=3)

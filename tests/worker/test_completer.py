@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
 from pgsched import one_time
-from pgsched.domain.completion import Decided, Delete
+from pgsched.domain.completion import Decided, Delete, Reschedule
 from pgsched.domain.execution import Held, NewExecution
-from pgsched.domain.outcome import SUCCEEDED, Finished
+from pgsched.domain.outcome import SUCCEEDED, Failed, Finished
 from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Logger
 from pgsched.store.completing import Writer
@@ -23,7 +24,11 @@ from pgsched.worker.completer import Completer
 from pgsched.worker.guard import Guard
 from pgsched.worker.run import Run
 from pgsched.worker.telling import Teller
-from tests.store.acting import Store
+from tests.store.acting import REFUSE, Store
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BREAK_ONCE = """
 create sequence breaks;
@@ -51,14 +56,7 @@ def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_res
         plain, other = sorted(store.pick(), key=lambda held: held.task_instance)
         store.connection.execute(BREAK_ONCE)
         gone: list[Held] = []
-        completer = Completer(
-            session,
-            Writer("p", timedelta(seconds=1)),
-            tasks={"t": nothing},
-            clock=Clock(),
-            answered=lambda run, _: gone.append(run.finished.execution),
-            teller=Teller(Logger(), Clock(), failures_level=logging.WARNING, max_crashes=5),
-        )
+        completer = completer_of(session, gone.append)
         completer.add([succeeded(plain), succeeded(other, NewExecution("t", "child"))])
         with pytest.raises(DatabaseUnavailable):
             completer.write()
@@ -67,6 +65,43 @@ def test_what_was_written_before_the_connection_broke_is_let_go_once_and_the_res
         assert (gone, len(completer)) == ([other, plain], 0)
         assert [row["task_instance"] for row in store.rows()] == ["child"]
         assert [line["event"] for line in told] == ["execution.completed"] * 2
+
+
+def test_what_is_refused_in_every_form_waits_and_keeps_back_no_other(database: str) -> None:
+    """Its poller took that for a lost database, wrote nothing more and picked nothing more."""
+    session = Session(Database(database, Names()), "test", Guard())
+    with capture_logs() as told, closing(session), Store(database) as store:
+        store.schedule("refused", "written")
+        written, refused = sorted(store.pick(), key=lambda held: held.task_instance, reverse=True)
+        store.connection.execute(REFUSE)
+        gone: list[Held] = []
+        completer = completer_of(session, gone.append)
+        completer.add([failed(refused), failed(written)])
+        completer.write()  # both together
+        completer.write()  # each by itself
+        assert (gone, len(completer)) == ([written], 1)
+        assert completer.wait_s > 0
+        assert "completion.refused" in {line["event"] for line in told}
+        store.connection.execute("drop trigger refuses on scheduled_tasks")
+        wait_until(lambda: not completer.wait_s)
+        completer.write()
+        assert (gone, len(completer)) == ([written, refused], 0)
+
+
+def completer_of(session: Session, let_go: Callable[[Held], None]) -> Completer:
+    return Completer(
+        session,
+        Writer("p", timedelta(seconds=1)),
+        tasks={"t": nothing},
+        clock=Clock(),
+        answered=lambda run, _: let_go(run.finished.execution),
+        teller=Teller(Logger(), Clock(), failures_level=logging.WARNING, max_crashes=5),
+    )
+
+
+def failed(held: Held) -> Run:
+    finished = Finished(held, Failed(ValueError("no"), ""), 0.0, 0.0)
+    return Run(finished, Decided(Reschedule(held, timedelta(0), has_succeeded=False)))
 
 
 def succeeded(held: Held, *followups: NewExecution) -> Run:

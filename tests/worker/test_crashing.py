@@ -69,8 +69,7 @@ def test_a_killed_poller_takes_the_processes_of_its_isolated_runs_along(
     project: Project, start: Start
 ) -> None:
     worker = start(processes=1)
-    project.client.schedule("isolated-long", "long")
-    [entry] = project.wait_entries("started", "long")
+    entry = project.begin("isolated-long", "long")
     assert entry.pid not in worker.pollers
     os.kill(worker.pollers[0], signal.SIGKILL)
     again = project.wait_entries("started", "long", count=2)[1]
@@ -80,8 +79,7 @@ def test_a_killed_poller_takes_the_processes_of_its_isolated_runs_along(
 
 def test_a_killed_supervisor_takes_isolated_runs_along(project: Project, start: Start) -> None:
     worker = start(processes=1)
-    project.client.schedule("isolated-long", "long")
-    [entry] = project.wait_entries("started", "long")
+    entry = project.begin("isolated-long", "long")
     worker.signal(signal.SIGKILL)
     wait_until(lambda: not is_there(entry.pid), describe="the run to be ended")
     wait_until(lambda: (row := project.row("long")) and not row["picked"], describe="its release")

@@ -13,7 +13,7 @@ import pytest
 
 from pgsched import FailedExecution, NewExecution
 from tests.waiting import wait_until
-from tests.worker.running import Project, Worker, is_there
+from tests.worker.running import Project, Worker, cpu_s, is_there
 
 Start = Callable[..., Worker]
 
@@ -32,8 +32,7 @@ def test_sigterm_lets_running_tasks_finish_and_exits_0(project: Project, start: 
 
 def test_a_task_can_see_that_its_worker_is_shutting_down(project: Project, start: Start) -> None:
     worker = start()
-    project.client.schedule("until-shutdown", "watcher")
-    project.wait_entries("started", "watcher")
+    project.begin("until-shutdown", "watcher")
     assert worker.stop() == 0
     assert project.diary("noticed", "watcher")
     assert project.row("watcher") is None
@@ -97,8 +96,7 @@ def test_a_second_signal_gives_back_at_once_and_exits_1(project: Project, start:
 
 def test_two_signals_in_the_same_moment_are_one_request(project: Project, start: Start) -> None:
     worker = start()
-    project.client.schedule("sleep", "plain", 1)
-    project.wait_entries("started", "plain")
+    project.begin("sleep", "plain", 1)
     worker.signal(signal.SIGTERM)
     os.killpg(worker.pid, signal.SIGTERM)
     assert worker.wait_exit() == 0
@@ -107,8 +105,7 @@ def test_two_signals_in_the_same_moment_are_one_request(project: Project, start:
 
 def test_ctrl_c_to_the_whole_group_drains_too(project: Project, start: Start) -> None:
     worker = start()
-    project.client.schedule("sleep", "plain", 1)
-    project.wait_entries("started", "plain")
+    project.begin("sleep", "plain", 1)
     os.killpg(worker.pid, signal.SIGINT)
     assert worker.wait_exit() == 0
     assert project.diary("ended", "plain")
@@ -119,8 +116,7 @@ def test_a_killed_poller_is_replaced_and_its_executions_run_again_at_once(
 ) -> None:
     """Heartbeats would be missed only after an hour here: it is the supervisor who knows."""
     worker = start(heartbeat_timeout="1h", heartbeat_interval="10m")
-    project.client.schedule("sleep", "victim", 2)
-    [entry] = project.wait_entries("started", "victim")
+    entry = project.begin("sleep", "victim", 2)
     killed_at = time.time()
     os.kill(entry.pid, signal.SIGKILL)
     _, again = project.wait_entries("started", "victim", count=2)
@@ -150,8 +146,7 @@ def test_a_task_that_kills_its_process_becomes_a_failed_execution(
 
 def test_a_killed_housekeeper_is_replaced_and_beats_go_on(project: Project, start: Start) -> None:
     worker = start(heartbeat_timeout="2s", heartbeat_interval="200ms")
-    project.client.schedule("sleep", "long", 4)
-    project.wait_entries("started", "long")
+    project.begin("sleep", "long", 4)
     first = worker.housekeeper
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: worker.housekeeper != first)
@@ -164,8 +159,7 @@ def test_when_the_supervisor_is_killed_running_tasks_finish_and_nothing_stays(
     project: Project, start: Start
 ) -> None:
     worker = start()
-    project.client.schedule("sleep", "orphan", 2)
-    project.wait_entries("started", "orphan")
+    project.begin("sleep", "orphan", 2)
     processes = [*worker.pollers, worker.housekeeper]
     worker.signal(signal.SIGKILL)
     project.wait_entries("ended", "orphan")
@@ -174,13 +168,42 @@ def test_when_the_supervisor_is_killed_running_tasks_finish_and_nothing_stays(
     assert len(project.diary("started", "orphan")) == 1
 
 
+def test_deaths_of_pollers_that_have_run_much_cost_no_housekeeper(
+    project: Project, start: Start
+) -> None:
+    """Told together, what two of these had run doesn't fit into a pipe: each death, and each start, killed it."""
+    worker = start(processes=1, concurrency=2000)
+    project.sql(
+        "select setval(pg_get_serial_sequence('scheduled_tasks', 'seq'), 1000000000000000000)"
+    )
+    for deaths in range(1, 4):
+        project.client.schedule_many([("nothing", f"{deaths}-{n}") for n in range(3000)])
+        wait_until(lambda: not project.client.list(task="nothing", limit=1), describe="their runs")
+        os.kill(worker.pollers[0], signal.SIGKILL)
+        worker.wait_event("poller.started", count=1 + deaths)
+    project.client.schedule("run", "afterwards")
+    project.wait_gone("afterwards")
+    assert not worker.events("housekeeper.died")
+
+
+def test_a_housekeeper_that_outlives_its_supervisor_sleeps_while_pollers_drain(
+    project: Project, start: Start
+) -> None:
+    """What they hold is due to be handed on, and can't be while they are there: it looked again and again."""
+    worker = start(processes=1, shutdown_timeout="1m")
+    project.begin("sleep", "orphan", 5)
+    began, used_s = time.monotonic(), cpu_s(worker.housekeeper)
+    worker.signal(signal.SIGKILL)
+    project.wait_entries("ended", "orphan")
+    assert (cpu_s(worker.housekeeper) - used_s) / (time.monotonic() - began) < 0.1
+
+
 def test_a_frozen_poller_is_recovered_and_its_late_result_changes_nothing(
     project: Project, start: Start
 ) -> None:
     """Without `version` and `picked_by` in complete_delete.sql the zombie deletes the row under the second run."""
     worker = start(heartbeat_timeout="2s", heartbeat_interval="300ms")
-    project.client.schedule("sleep", "zombie", 4)
-    [entry] = project.wait_entries("started", "zombie")
+    entry = project.begin("sleep", "zombie", 4)
     os.kill(entry.pid, signal.SIGSTOP)
     _, again = project.wait_entries("started", "zombie", count=2)
     assert again.token == entry.token + 2
@@ -215,8 +238,7 @@ def test_a_killed_worker_is_recovered_by_another_after_the_timeout(
     project: Project, start: Start
 ) -> None:
     first = start(heartbeat_timeout="2s", heartbeat_interval="300ms")
-    project.client.schedule("sleep", "victim", 3)
-    [entry] = project.wait_entries("started", "victim")
+    entry = project.begin("sleep", "victim", 3)
     second = start(heartbeat_timeout="2s", heartbeat_interval="300ms")
     first.kill_everything()
     _, again = project.wait_entries("started", "victim", count=2)
@@ -275,8 +297,7 @@ def test_a_poller_told_to_drain_by_hand_is_replaced(
     project: Project, start: Start, how: str
 ) -> None:
     worker = start()
-    project.client.schedule("sleep", "long", 1)
-    [entry] = project.wait_entries("started", "long")
+    entry = project.begin("sleep", "long", 1)
     os.kill(entry.pid, signal.SIGTERM if how == "drain" else signal.SIGQUIT)
     worker.wait_event("poller.started", count=3)
     project.wait_gone("long")

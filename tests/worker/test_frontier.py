@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from pgsched.store.listening import NO_PRIORITY, NOW, Hint
 from pgsched.store.picking import Mark, Survey
+from pgsched.worker import frontier as frontiers
 from pgsched.worker.frontier import Frontier
+
+if TYPE_CHECKING:
+    import pytest
 
 LATER = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EARLIER = LATER - timedelta(minutes=1)
@@ -64,11 +69,15 @@ def test_after_a_long_survey_the_next_waits_but_not_as_long_once_something_is_sa
     assert 60 < frontier.wait_s <= 120
 
 
-def test_what_has_come_is_picked_without_a_survey_once() -> None:
-    """Or surveys would stop for as long as picks are full, and what is more urgent wait that long."""
+def test_what_has_come_puts_off_one_survey_and_not_all_while_picks_are_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a backlog hides what is more urgent, and what nobody notified of, until all of it is done."""
+    monkeypatch.setattr(frontiers, "SURVEY_S", 0.0)
     frontier = Frontier()
-    marks: dict[int | None, Mark] = {1: Mark(LATER, 7)}
-    frontier.note_survey(Survey(marks, is_any_due=False, coming_s=0.0), took_s=0.0)
+    survey = Survey({None: Mark(EARLIER)}, is_any_due=True, coming_s=-0.001)
+    frontier.note_survey(survey, took_s=0.0)
     assert frontier.has_come
-    frontier.go_on({1: Mark(LATER, 9)})
+    frontier.go_on({None: Mark(LATER)})
+    assert frontier.is_stale
     assert not frontier.has_come

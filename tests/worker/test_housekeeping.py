@@ -46,8 +46,7 @@ def test_a_stopped_poller_without_a_supervisor_is_still_there(
 ) -> None:
     """It may go on at any time, so what it runs is dead after the heartbeat timeout and not at once."""
     worker = start(processes=1)
-    project.client.schedule("sleep", "a", 60)
-    [entry] = project.wait_entries("started", "a")
+    entry = project.begin("sleep", "a", 60)
     os.kill(entry.pid, signal.SIGSTOP)
     worker.signal(signal.SIGKILL)
     killed_at = time.time()
@@ -64,8 +63,7 @@ def test_a_housekeeper_that_stands_still_is_replaced(project: Project, start: St
     """Its patience cut short: as it is, it is longer than one call to the database may take."""
     project.module = "tests.worker.impatient"
     worker = start(processes=1)
-    project.client.schedule("sleep", "a", 6)
-    project.wait_entries("started", "a")
+    project.begin("sleep", "a", 6)
     stopped = worker.housekeeper
     os.kill(stopped, signal.SIGSTOP)
     worker.wait_event("housekeeper.killed", pid=stopped)

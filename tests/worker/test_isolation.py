@@ -85,8 +85,7 @@ def pids_of(project: Project) -> list[int]:
 
 def test_asked_to_stop_isolated_runs_may_end_as_all_others(project: Project, start: Start) -> None:
     worker = start(processes=1, shutdown_timeout="10s")
-    project.client.schedule("isolated-sleep", "a", 1)
-    project.wait_entries("started", "a")
+    project.begin("isolated-sleep", "a", 1)
     worker.signal(signal.SIGTERM)
     assert worker.wait_exit() == 0
     assert project.diary("ended", "a")
@@ -97,8 +96,7 @@ def test_at_the_end_of_the_shutdown_timeout_isolated_runs_are_killed_and_handed_
     project: Project, start: Start
 ) -> None:
     worker = start(processes=1, shutdown_timeout="500ms")
-    project.client.schedule("isolated-long", "a")
-    [entry] = project.wait_entries("started", "a")
+    entry = project.begin("isolated-long", "a")
     assert worker.stop() == 0
     assert not is_there(entry.pid)
     row = project.row("a")
@@ -132,7 +130,7 @@ def test_a_program_left_behind_by_a_run_that_dies_neither_hides_its_death_nor_go
     wait_until(lambda: not is_there(program(project)), describe="the program to end")
 
 
-def test_a_timeout_of_a_month_an_answer_that_can_not_be_sent_and_signals_cost_nothing(
+def test_a_timeout_of_a_month_an_answer_of_an_own_class_and_signals_cost_nothing(
     project: Project, start: Start
 ) -> None:
     """The kernel counts up to 24 days; what it raised beyond lost the slot, and left the execution picked for ever.
@@ -143,7 +141,7 @@ def test_a_timeout_of_a_month_an_answer_that_can_not_be_sent_and_signals_cost_no
     project.client.schedule_many([(task, task) for task in tasks])
     project.wait_gone("isolated-patient")
     [event] = worker.wait_event("execution.failed", instance="isolated-odd-time")
-    assert "pickle" in event["error"]
+    assert event["retry"] == "2100-01-01 00:00:00+00:00"
     project.wait_entries(f"program--{int(signal.SIGINT)}", "isolated-interrupting")
     project.wait_gone("isolated-interrupting")
 
@@ -197,7 +195,6 @@ def test_a_worker_killed_as_a_group_takes_isolated_runs_along(
 ) -> None:
     """They lead groups of their own: without the death signal they would go on."""
     worker = start(processes=1)
-    project.client.schedule("isolated-long", "long")
-    [entry] = project.wait_entries("started", "long")
+    entry = project.begin("isolated-long", "long")
     worker.kill_everything()
     wait_until(lambda: not is_there(entry.pid), describe="the run to end")

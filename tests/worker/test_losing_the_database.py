@@ -52,8 +52,7 @@ def test_wake_ups_come_back_after_the_listening_connection_was_lost(
 
 def test_results_wait_while_the_table_is_locked(project: Project, start: Start) -> None:
     start()
-    project.client.schedule("sleep", "plain", 1)
-    project.wait_entries("started", "plain")
+    project.begin("sleep", "plain", 1)
     with psycopg.connect(project.conninfo) as connection:
         connection.execute("lock table scheduled_tasks in access exclusive mode")
         project.wait_entries("ended", "plain")
@@ -67,8 +66,7 @@ def test_a_pick_whose_answer_was_lost_does_not_stay_picked(project: Project, sta
     and beats for it, but it knows nothing of it.
     """
     start(processes=1, polling_interval="1h")
-    project.client.schedule("sleep", "known", 30)
-    project.wait_entries("started", "known")
+    project.begin("sleep", "known", 30)
     with psycopg.connect(project.conninfo, autocommit=True) as connection:
         connection.execute(
             "insert into scheduled_tasks (task_name, task_instance, picked, picked_by, last_heartbeat, version)"

@@ -27,8 +27,7 @@ def locked(project: Project) -> Generator[float]:
 
 def test_running_tasks_go_on_and_are_told(project: Project, start: Start) -> None:
     worker = start(processes=1)
-    project.client.schedule("watch-touch", "a")
-    project.wait_entries("started", "a")
+    project.begin("watch-touch", "a")
     with locked(project):
         project.wait_entries("out-of-touch", "a")
         worker.wait_event("poller.out_of_touch")
@@ -63,8 +62,7 @@ def test_what_must_never_overlap_is_stopped_when_its_poller_stands_still(
 ) -> None:
     """A stopped poller can't do it itself: its run went on beside the one that others had begun."""
     worker = start(heartbeat_timeout="2s", heartbeat_interval="300ms")
-    project.client.schedule("never-overlaps", "a")
-    [first] = project.wait_entries("started", "a")
+    first = project.begin("never-overlaps", "a")
     row = project.row("a")
     assert row is not None
     [event] = worker.events("poller.started", poller=row["picked_by"])
@@ -83,8 +81,7 @@ def test_what_must_never_overlap_does_nothing_more_after_its_whole_worker_stood_
 ) -> None:
     """As a paused container. Its supervisor wakes up last, after a beat: without the fuse the run goes on for good."""
     frozen = start(processes=1, heartbeat_timeout="2s", heartbeat_interval="300ms")
-    project.client.schedule("never-overlaps-ticking", "a")
-    [first] = project.wait_entries("started", "a")
+    first = project.begin("never-overlaps-ticking", "a")
     poller = frozen.pollers[0]
     os.killpg(frozen.pid, signal.SIGSTOP)
     os.kill(first.pid, signal.SIGSTOP)

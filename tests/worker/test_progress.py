@@ -23,8 +23,7 @@ def test_a_poller_that_stands_still_is_replaced_and_what_held_it_up_runs_alone(
     project: Project, start: Start
 ) -> None:
     worker = start(processes=1, stall_timeout="3s")
-    project.client.schedule("hold-the-gil", "holder", HELD_FOR_LONG)
-    project.wait_entries("started", "holder")
+    project.begin("hold-the-gil", "holder", HELD_FOR_LONG)
     worker.wait_event("poller.killed", reason="stalled")
     again = project.wait_entries("started", "holder", count=2)[1]
     assert again.pid not in worker.pollers
@@ -81,8 +80,7 @@ def test_a_poller_that_lets_long_runs_end_stops_in_time_when_told_to(
     project: Project, start: Start
 ) -> None:
     worker = start(processes=1, max_executions_per_process=5, shutdown_timeout="200ms")
-    project.client.schedule("sleep", "long", 60)
-    project.wait_entries("started", "long")
+    project.begin("sleep", "long", 60)
     worker.wait_event("poller.recycled")
     worker.signal(signal.SIGTERM)
     assert worker.wait_exit(timeout=5) == 0

@@ -140,12 +140,7 @@ def test_an_older_worker_starts_beside_a_newer_one_and_both_work(
     new_worker = begin(next_version)
     new_worker.wait_ready()
     start()
-    for task in ("run", "added"):
-        project.client.schedule_many([(task, str(n)) for n in range(50)])
-    wait_until(
-        lambda: not project.sql("select from scheduled_tasks where task_name in ('run', 'added')"),
-        describe="both to be run",
-    )  # fmt: skip
+    wait_both_run(project)
 
 
 def test_an_older_release_has_nothing_to_migrate(
@@ -184,16 +179,21 @@ def test_each_version_runs_what_it_knows_and_tells_of_what_nobody_runs(
     new_worker = begin(next_version)
     new_worker.wait_ready()
     old_worker = start()
+    wait_both_run(project)
+    for worker in (old_worker, new_worker):
+        worker.wait_event("task.unknown", task="renamed")
+        assert len(worker.events("task.unknown")) == 1
+    assert project.row("a") is not None
+
+
+def wait_both_run(project: Project) -> None:
+    """What both versions know, and what only the newer one does."""
     for task in ("run", "added"):
         project.client.schedule_many([(task, str(n)) for n in range(50)])
     wait_until(
         lambda: not project.sql("select from scheduled_tasks where task_name in ('run', 'added')"),
         describe="both to be run",
-    )  # fmt: skip
-    for worker in (old_worker, new_worker):
-        worker.wait_event("task.unknown", task="renamed")
-        assert len(worker.events("task.unknown")) == 1
-    assert project.row("a") is not None
+    )
 
 
 def test_a_recurring_task_is_left_where_it_is_whatever_the_next_version_says(

@@ -212,8 +212,7 @@ def test_a_task_that_blocks_the_event_loop_stops_neither_others_nor_heartbeats(
     project: Project, start: Start
 ) -> None:
     worker = start(processes=1, heartbeat_timeout="1s", heartbeat_interval="200ms")
-    project.client.schedule("block-the-loop", "blocker", 3)
-    project.wait_entries("started", "blocker")
+    project.begin("block-the-loop", "blocker", 3)
     project.client.schedule("run", "meanwhile")
     project.wait_gone("meanwhile")
     assert not project.diary("ended", "blocker")
@@ -225,8 +224,7 @@ def test_a_task_that_blocks_the_event_loop_stops_neither_others_nor_heartbeats(
 def test_a_task_that_holds_the_gil_keeps_its_heartbeat(project: Project, start: Start) -> None:
     """The housekeeper is a process of its own; as a thread in the poller it could not beat here."""
     worker = start(processes=1, heartbeat_timeout="1s", heartbeat_interval="200ms")
-    project.client.schedule("hold-the-gil", "holder", 12_000_000)
-    project.wait_entries("started", "holder")
+    project.begin("hold-the-gil", "holder", 12_000_000)
     wait_until(lambda: project.row("holder") is None, timeout=60, describe="the holder to end")
     started, ended = project.diary("started", "holder"), project.diary("ended", "holder")
     assert len(started) == len(ended) == 1
