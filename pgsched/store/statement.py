@@ -33,6 +33,7 @@ FRAGMENTS = (
     "dead_by_fence",
     "dead_by_heartbeat",
     "dead_by_poller",
+    "name_waiting",
     "of_any_task",
     "of_task",
     "is_alive",

@@ -1,14 +1,7 @@
 -- Promise: the tasks that have executions due, since when, and whether a worker that has been seen lately knows them:
 -- those that nobody knows first, then those due for longest; at most 100.
 -- Plan: a loose scan of the queue index, one look for each task and priority; at most 1000 tasks, 100 priorities each.
-with recursive name (task_name, number) as (
-  select * from (select task_name, 1 from {table} where picked = false order by task_name limit 1) as first
-  union all
-  select (
-    select task_name from {table} where picked = false and task_name > name.task_name order by task_name limit 1
-  ), number + 1
-  from name where task_name is not null and number < 1000
-),
+with recursive {name_waiting},
 queue (task_name, priority, first, number) as (
   select name.task_name, head.priority, head.execution_time, 1
   from name

@@ -1,13 +1,6 @@
 -- Promise: for each task with executions waiting, for how long its most urgent one has been due (negative: not yet).
 -- Plan: as overdue_unknown, two looks a task however many rows each has; at most 1000 tasks.
-with recursive name (task_name, number) as (
-  select * from (select task_name, 1 from {table} where picked = false order by task_name limit 1) as first
-  union all
-  select (
-    select task_name from {table} where picked = false and task_name > name.task_name order by task_name limit 1
-  ), number + 1
-  from name where task_name is not null and number < 1000
-)
+with recursive {name_waiting}
 select name.task_name, (extract(epoch from now()) - extract(epoch from head.execution_time))::float8
 from name
 cross join lateral (

@@ -1,13 +1,6 @@
 -- Promise: the tasks, but for those given, whose most urgent execution has been due for longer than `overdue`.
 -- Plan: a loose scan of the queue index, two looks a task however many rows each has; at most 1000 tasks.
-with recursive name (task_name, number) as (
-  select * from (select task_name, 1 from {table} where picked = false order by task_name limit 1) as first
-  union all
-  select (
-    select task_name from {table} where picked = false and task_name > name.task_name order by task_name limit 1
-  ), number + 1
-  from name where task_name is not null and number < 1000
-)
+with recursive {name_waiting}
 select name.task_name
 from name
 cross join lateral (

@@ -1,13 +1,6 @@
 -- Promise: how many executions wait of tasks other than these, none counted beyond %(most)s.
 -- Plan: a loose scan of the queue index for the names, then entries of that index; at most 1000 tasks.
-with recursive name (task_name, number) as (
-  select * from (select task_name, 1 from {table} where picked = false order by task_name limit 1) as first
-  union all
-  select (
-    select task_name from {table} where picked = false and task_name > name.task_name order by task_name limit 1
-  ), number + 1
-  from name where task_name is not null and number < 1000
-)
+with recursive {name_waiting}
 select count(*) from (
   select 1
   from name
