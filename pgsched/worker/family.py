@@ -5,6 +5,7 @@ Their parent is the supervisor, which decides when. Before each fork there is no
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import signal
@@ -60,6 +61,14 @@ class Family:
         return any(slot.pid is not None for slot in self.slots)
 
     @property
+    def start_in_s(self) -> float:
+        """Seconds until a process that is missing may be started: the housekeeper first, as nobody else beats."""
+        others = (self.reporting.reporter, self.upkeep.child, *self.slots)
+        children = (self.housekeeper, *(others if self._orders is not None else ()))
+        waits_s = [child.restart_at - monotonic() for child in children if child.pid is None]
+        return min(waits_s, default=math.inf)
+
+    @property
     def is_dismissed(self) -> bool:
         """Whether no poller will come any more, and the housekeeper has been told so."""
         return self._is_dismissed
@@ -75,9 +84,11 @@ class Family:
 
     def start_pollers(self) -> None:
         """Those that are missing, once somebody beats for them; and whoever looks after the tables, when it is time."""
-        if self.upkeep.child.is_due and self._orders is not None:
+        if self._orders is None:
+            return
+        if self.upkeep.child.is_due:
             self._try_to_start(self.upkeep.child, lambda: self.upkeep.start(self._private_ends))
-        for number, slot in enumerate(self.slots if self._orders is not None else ()):
+        for number, slot in enumerate(self.slots):
             if slot.is_due:
                 self._try_to_start(slot, partial(self._start_poller, number, slot))
 

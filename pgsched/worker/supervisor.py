@@ -198,10 +198,7 @@ class Supervisor:
             if slot.pid is not None and not slot.is_out_of_touch
         ]
         if self._stage is Stage.RUNNING:
-            family = self._family
-            others = (family.housekeeper, self._reporting.reporter, family.upkeep.child)
-            children = (*others, *self._slots)
-            waits += [child.restart_at - monotonic() for child in children if child.pid is None]
+            waits.append(self._family.start_in_s)
         return max(0.0, min(waits))
 
     def _reap(self) -> None:
