@@ -38,19 +38,24 @@ RUNS = {
 }
 
 
+MOST_RUNS = 3
+"""Whether a late result comes at the right moment is chance. One run in twenty misses it on a busy machine."""
+
+
+def begun(run: Short) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "chaos", *run.arguments.split()],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def runs() -> Generator[Mapping[str, subprocess.Popen[str]]]:
     """All at once: they mostly wait."""
-    started = {
-        name: subprocess.Popen(
-            [sys.executable, "-m", "chaos", *run.arguments.split()],
-            cwd=Path(__file__).parents[2],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for name, run in RUNS.items()
-    }
+    started = {name: begun(run) for name, run in RUNS.items()}
     yield started
     for process in started.values():
         process.terminate()
@@ -70,6 +75,15 @@ def test_no_promise_is_broken(runs: Mapping[str, subprocess.Popen[str]]) -> None
 def test_without_a_guard_the_checker_fails(
     name: str, runs: Mapping[str, subprocess.Popen[str]]
 ) -> None:
-    output, _ = runs[name].communicate(timeout=180)
-    assert runs[name].returncode == 1, output
-    assert re.search(RUNS[name].complaint, output), output
+    outputs = [told(runs[name])]
+    while len(outputs) < MOST_RUNS and not re.search(RUNS[name].complaint, outputs[-1]):
+        outputs.append(told(begun(RUNS[name])))
+    assert re.search(RUNS[name].complaint, outputs[-1]), "\n".join(outputs)
+    assert "PROMISES WERE BROKEN" in outputs[-1]
+
+
+def told(run: subprocess.Popen[str]) -> str:
+    """All that it says, when it is over."""
+    output, _ = run.communicate(timeout=180)
+    assert (run.returncode == 0) is ("every promise was kept" in output), output
+    return output
