@@ -29,6 +29,11 @@ index entries by the thousand."""
 SHARE_IN_THE_DARK = 2
 """But half of it when it has been said that there is something, not where, and no pick has found it."""
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.5
+"""When picks find nothing although surveys say that something is due, somebody holds locks on it: surveys pause for twice
+as long each time. Mostly another poller is picking it, which takes a millisecond; but it may be an open transaction.
+"""
+
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 END = datetime.max.replace(tzinfo=UTC, microsecond=0)
 
@@ -42,6 +47,7 @@ class Frontier:
         self._surveyed_at = -math.inf
         self._took_s = 0.0
         self._coming_at = math.inf
+        self._pause_s = 0.0
         self._is_in_the_dark = False
 
     @property
@@ -83,15 +89,18 @@ class Frontier:
     def go_on(self, marks: Marks) -> None:
         """Look behind what was picked."""
         self._marks.update(marks)
+        self._pause_s = 0.0
         self._note_look()
 
-    def note_end(self) -> None:
+    def note_end(self, found: int) -> None:
         """A pick found less than it wanted: there is nothing more from the marks on."""
         self._has_ended = True
+        self._pause_s = 0.0 if found else min(LONGEST_PAUSE_S, 2 * self._pause_s or FIRST_PAUSE_S)
         self._note_look()
 
     def note_hint(self, hint: Hint) -> None:
         """Something is there: look from its time on, if not before."""
+        self._pause_s = 0.0
         mark = Mark(_instant(hint.due))
         if hint.level == ANY_LEVEL:
             self._is_in_the_dark = True
@@ -111,7 +120,7 @@ class Frontier:
     @property
     def _may_survey_at(self) -> float:
         share = SHARE_IN_THE_DARK if self._is_in_the_dark else SURVEY_SHARE
-        return self._surveyed_at + share * self._took_s
+        return self._surveyed_at + max(share * self._took_s, self._pause_s)
 
 
 def _urgency(level: tuple[int | None, Mark]) -> float:

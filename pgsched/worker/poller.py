@@ -347,7 +347,7 @@ class Poller:
             self._frontier.go_on(picked.marks)
             self._wakeup.look_now()
         else:
-            self._frontier.note_end()
+            self._frontier.note_end(len(picked.executions))
             self._wakeup.look_in(self._frontier.wait_s)
 
     def _note_answered(self, run: Run, receipt: Receipt) -> None:

@@ -62,7 +62,7 @@ def test_after_a_long_survey_the_next_waits_but_not_as_long_once_something_is_sa
     None
 ):
     frontier = surveyed(took_s=60.0)
-    frontier.note_end()
+    frontier.note_end(0)
     assert not frontier.is_stale
     assert 600 < frontier.wait_s <= 1200
     frontier.note_hint(NOW)
@@ -81,3 +81,26 @@ def test_what_has_come_puts_off_one_survey_and_not_all_while_picks_are_full(
     frontier.go_on({None: Mark(LATER)})
     assert frontier.is_stale
     assert not frontier.has_come
+
+
+def test_what_somebody_has_locked_is_looked_for_less_and_less_until_there_is_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a due row in somebody's open transaction costs each poller 34 transactions a second."""
+    now = 0.0
+    monkeypatch.setattr(frontiers, "monotonic", lambda: now)
+    frontier = Frontier()
+    looks = 0
+    while now < 10.0:
+        frontier.note_survey(Survey({None: Mark(EARLIER)}, is_any_due=True, coming_s=None), took_s=0.001)
+        frontier.note_end(0)
+        assert not frontier.is_stale
+        now += frontier.wait_s
+        assert frontier.is_stale
+        looks += 1
+    assert looks < 30
+    frontier.note_survey(Survey({None: Mark(EARLIER)}, is_any_due=True, coming_s=None), took_s=0.001)
+    frontier.note_end(0)
+    assert frontier.wait_s == frontiers.LONGEST_PAUSE_S
+    frontier.note_hint(NOW)
+    assert frontier.wait_s <= frontiers.SURVEY_SHARE * 0.001
