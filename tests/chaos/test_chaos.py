@@ -29,7 +29,7 @@ RUNS = {
         r"the rightful run was refused: ",
     ),
     "no grace": Short(
-        "--workers 2 --seed 35 --duration 10 --kinds SERVER_FAST,SERVER_KILL --sabotage grace",
+        "--workers 2 --seed 35 --duration 20 --kinds SERVER_FAST,SERVER_KILL --sabotage grace",
         r"doubled: ",
     ),
     "no beats": Short(
