@@ -25,10 +25,10 @@ RUNNING = 10_000
 
 
 def idle(database: Database, seconds: float) -> list[Figure]:
-    """A worker of two pollers on an empty table."""
+    """A worker of two pollers on an empty table. Without the daily maintenance: that is no part of a usual minute."""
     database.empty()
     own = _transactions(database, seconds)
-    with worker(database.conninfo) as running:
+    with worker(database.conninfo, options=", maintenance_interval: null") as running:
         time.sleep(5)  # it has started, and settled
         cpu = running.cpu_s()
         made = _transactions(database, seconds) - own
