@@ -80,7 +80,7 @@ class Register:
             self._has_failed = False
 
     def _presence(self, roster: Roster, clock: Clock, *, hears: bool) -> Presence:
-        # After its supervisor's death nobody tells which pollers have drained since: one that is gone doesn't stand still.
+        # After its supervisor's death nobody tells which pollers have drained since: who is gone doesn't stand still.
         present = [member for member in roster.members if is_there(member.pid)]
         boards = [self._boards[member.number] for member in present]
         turned = min((board.last(Moment.TURNED) for board in boards), default=-math.inf)
