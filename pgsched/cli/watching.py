@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console, Group
 from rich.live import Live
+from rich.segment import Segment
+from rich.table import Table
 
-from pgsched.cli.output import iso
+from pgsched.cli.output import UNBOUNDED_WIDTH, iso
 from pgsched.cli.screen import line_of, screen_of
 from pgsched.domain.overview import Severity
 from pgsched.errors import DatabaseUnavailable
@@ -23,6 +25,8 @@ from pgsched.store.overview import overview
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
+
+    from rich.console import ConsoleOptions
 
     from pgsched.domain.overview import Overview
     from pgsched.store.statement import Names
@@ -64,11 +68,25 @@ def _timed(looks: Iterator[Overview]) -> tuple[Overview, float]:
 
 
 def _drawn(last: Overview, problem: DatabaseUnavailable | None) -> Group:
-    parts = list(screen_of(last))
+    parts = [Cut(part) if isinstance(part, Table) else part for part in screen_of(last)]
     if problem is not None:
         told = f"{problem}; what follows was so at {iso(last.at)}"
         parts.insert(0, line_of(Severity.ERROR, told))
     return Group(*parts)
+
+
+class Cut:
+    """A table whose right end is cut off where the terminal is too narrow. Fitted to it every column loses as many
+    letters, and of a task's name two are left.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for line in console.render_lines(self._table, options.update_width(UNBOUNDED_WIDTH)):
+            yield from Segment.adjust_line_length(line, options.max_width)
+            yield Segment.line()
 
 
 def _pause(wait_s: float) -> None:

@@ -23,7 +23,9 @@ KINDS = {
     "migrate": """\
 -- {kind}: owns the tables and may change them. Before the first `pgsched migrate`, which it then runs.
 create schema if not exists {schema};
-grant usage, create on schema {schema} to {role};
+grant create on schema {schema} to {role};
+-- So that it may pass this on to the others:
+grant usage on schema {schema} to {role} with grant option;
 -- Where there are tables of somebody else's already:
 {owning}
 """,

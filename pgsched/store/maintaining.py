@@ -61,6 +61,10 @@ class Repair(NamedTuple):
     size_bytes: int = 0
 
 
+OTHERS_OPEN = "another transaction has not ended in time: `pgsched doctor` names those that have been open for minutes"
+"""The server's own words for it are of a lock timeout, and lead nowhere."""
+
+
 class Repaired(NamedTuple):
     """What became of it: `problem` says why it was not done."""
 
@@ -176,7 +180,9 @@ def _done(connection: psycopg.Connection[Any], names: Names, repair: Repair) -> 
             raise
         _drop_left_over(connection, names, repair)
         told = translation(error)
-        return Repaired(repair, problem=getattr(told, "reason", str(told)))
+        is_waiting = isinstance(error, errors.LockNotAvailable)
+        problem = OTHERS_OPEN if is_waiting else getattr(told, "reason", str(told))
+        return Repaired(repair, problem=problem)
     sizes = drive(connection, names, _find_indexes(names), is_atomic=False)
     size_bytes = sum(index.size_bytes for index in sizes if index.name == repair.name)
     return Repaired(repair, max(0, repair.size_bytes - size_bytes))

@@ -17,6 +17,7 @@ from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event
 from pgsched.store.workers import remove_presence, write_presence
 from pgsched.worker.board import Moment
+from pgsched.worker.process import is_there
 from pgsched.worker.timer import Timer
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ class Register:
             self._has_failed = False
 
     def _presence(self, roster: Roster, clock: Clock, *, hears: bool) -> Presence:
-        boards = [self._boards[member.number] for member in roster.members]
+        # After its supervisor's death nobody tells which pollers have drained since: who is gone doesn't stand still.
+        present = [member for member in roster.members if is_there(member.pid)]
+        boards = [self._boards[member.number] for member in present]
         turned = min((board.last(Moment.TURNED) for board in boards), default=-math.inf)
         tasks = self._plan.tasks
         return Presence(

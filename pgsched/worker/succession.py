@@ -25,8 +25,9 @@ READY_WITHIN_S = 75.0
 
 
 class EndedGeneration(NamedTuple):
-    """A generation is gone: was it the one that worked, and with which exit status?"""
+    """A generation is gone: did it ever work, was it the one that worked, and with which exit status?"""
 
+    has_worked: bool
     was_current: bool
     status: int
 
@@ -39,6 +40,7 @@ class Succession:
         self._coming: Generation | None = None
         self._current: Generation | None = None
         self._leaving: list[Generation] = []
+        self._refused: list[Generation] = []
         self._is_asked_again = False
         self._is_stopping = False
 
@@ -66,7 +68,8 @@ class Succession:
 
     @property
     def _all(self) -> list[Generation]:
-        return [each for each in (self._coming, self._current, *self._leaving) if each is not None]
+        known = (self._coming, self._current, *self._leaving, *self._refused)
+        return [each for each in known if each is not None]
 
     def begin(self) -> None:
         """Start the next generation; where one is being started, another one after it: it reads what is there then."""
@@ -120,7 +123,7 @@ class Succession:
     def _refuse(self, reason: str) -> None:
         assert self._coming is not None
         self._coming.stop(RETIRE)
-        self._leaving.append(self._coming)
+        self._refused.append(self._coming)
         self._coming = None
         self._tell_refused(reason)
         self._go_on()
@@ -146,15 +149,16 @@ class Succession:
         if generation is None:
             return None
         was_current = generation is self._current
+        has_worked = was_current or generation in self._leaving
         if generation is self._coming:
             self._coming = None
             self._note_never_ready(generation, status)
         elif was_current:
             self._current = None
         else:
-            self._leaving.remove(generation)
+            (self._leaving if has_worked else self._refused).remove(generation)
         generation.line.close()
-        return EndedGeneration(was_current, status)
+        return EndedGeneration(has_worked, was_current, status)
 
     def _note_never_ready(self, generation: Generation, status: int) -> None:
         if self._is_stopping:

@@ -112,3 +112,4 @@ def test_what_names_no_role_is_refused(
 ) -> None:
     answer = usage("migrate", *options)
     assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert ("did you mean 'read'" in answer.err) == ("red=x" in options)  # not where it was meant

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from io import StringIO
 
 import pytest
+from rich.console import Console
+from rich.screen import Screen
 
 from pgsched.cli import output
+from pgsched.cli.watching import Cut
 from pgsched.domain.text import printable
 
 NOW = datetime(2030, 1, 31, 9, tzinfo=UTC)
@@ -73,3 +77,12 @@ def test_a_table_keeps_every_row_on_one_line(capsys: pytest.CaptureFixture[str])
 def test_a_long_text_is_cut_to_one_line() -> None:
     assert output.one_line("a\n b  c", limit=10) == "a b c"
     assert output.one_line("abcdefghijk", limit=10) == "abcdefghi…"
+
+
+def test_a_table_that_is_too_wide_for_a_screen_keeps_its_first_columns_whole() -> None:
+    """Fitted to the screen, of the task's name nothing is left."""
+    table = output.table_of(("task", "error"), [("send-email", "x" * 60), ("a", "")])
+    console = Console(file=StringIO(), width=30, height=3)
+    console.print(Screen(Cut(table)))
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().splitlines()[1] == "send-email  " + "x" * 18

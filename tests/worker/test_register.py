@@ -79,6 +79,24 @@ def test_a_worker_that_was_killed_is_still_named_until_its_successor_is_there(
     wait_until(lambda: rows(project)["w"]["started_at"] > started_at, describe="the successor")
 
 
+def test_a_poller_that_has_drained_without_a_supervisor_does_not_count_as_standing_still(
+    project: Project, start: Start
+) -> None:
+    """Without a look at who is there, the row told of two pollers, the slower of which had not moved since."""
+    worker = start(id="w", shutdown_timeout="1m")
+    wait_rows(project, "w")
+    project.client.schedule("sleep", "a", 60)
+    project.wait_entries("started", "a")
+    worker.signal(signal.SIGKILL)
+    worker.wait_event("poller.stopped")
+    alone = wait_until(
+        lambda: row if (row := rows(project)["w"])["pollers"] == 1 else None,
+        describe="only the other poller to be told of",
+    )
+    assert (alone["state"], alone["busy"]) == ("draining", 1)
+    worker.kill_everything()
+
+
 def test_beats_do_not_wait_for_what_a_worker_says_of_itself(project: Project, start: Start) -> None:
     """With the lock waited for as long as a statement may take (10 s), no beat comes meanwhile."""
     with psycopg.connect(project.conninfo) as locking:

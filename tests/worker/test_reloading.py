@@ -135,6 +135,7 @@ def test_what_can_not_work_is_refused_and_the_old_goes_on(project: Project, star
     config.write_text(right)
     reload(worker)
     assert wait_ran(project, "with-the-new-one") == "right-again"
+    assert not worker.events("supervisor.died")  # nobody's pollers drain, and the worker goes on
     assert not [line for line in worker.lines if not line.startswith("{")]
 
 

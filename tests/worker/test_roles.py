@@ -41,17 +41,18 @@ class Roles:
     def conninfo(self, kind: str) -> str:
         return make_conninfo(self.admin, user=self.names[kind], password="secret")
 
-    def admin_does(self, statement: str) -> None:
-        with psycopg.connect(self.admin, autocommit=True) as connection:
+    def does(self, statement: str, *, dsn: str | None = None) -> None:
+        with psycopg.connect(dsn or self.admin, autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    def grant(self, *kinds: str, **variables: str) -> None:
+    def grant(self, *kinds: str, dsn: str | None = None, **variables: str) -> None:
+        """As the admin, unless another one's `dsn` is given."""
         options = [word for kind in kinds for word in ("--role", f"{kind}={self.names[kind]}")]
         printed = self.command(
-            "migrate", "--print-grants", *options, "--dsn", self.admin, **variables
+            "migrate", "--print-grants", *options, "--dsn", dsn or self.admin, **variables
         )
         assert (printed.status, printed.err) == (0, "")
-        self.admin_does(printed.out)
+        self.does(printed.out, dsn=dsn)
 
     def quoted(self, kind: str) -> str:
         return psycopg.sql.Identifier(self.names[kind]).as_string(None)
@@ -61,10 +62,10 @@ class Roles:
 def roles(tmp_path: Path, empty_database: str) -> Generator[Roles]:
     roles = Roles(tmp_path, empty_database)
     for kind in KINDS:
-        roles.admin_does(f"create role {roles.quoted(kind)} login password 'secret'")
+        roles.does(f"create role {roles.quoted(kind)} login password 'secret'")
     yield roles
     for kind in KINDS:
-        roles.admin_does(f"drop owned by {roles.quoted(kind)}; drop role {roles.quoted(kind)}")
+        roles.does(f"drop owned by {roles.quoted(kind)}; drop role {roles.quoted(kind)}")
 
 
 @pytest.fixture
@@ -118,6 +119,22 @@ def test_a_worker_does_all_it_does_as_the_worker_role(
         assert worker.events(event) == []
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         project.sql("drop table scheduled_tasks")
+
+
+def test_the_owner_of_the_tables_grants_the_others_what_they_need(roles: Roles) -> None:
+    """Without the right to pass on the use of the schema the server only warned, and nobody saw the tables."""
+    billing = {"PGSCHED_DATABASE__SCHEMA": "billing"}
+    roles.grant("migrate", **billing)
+    owner = roles.conninfo("migrate")
+    assert roles.command("migrate", "--dsn", owner, **billing).status == 0
+    roles.grant("worker", "schedule", "read", dsn=owner, **billing)
+    for kind, *words in (
+        ("schedule", "schedule", "run", "x"),
+        ("read", "status"),
+        ("worker", "cancel", "run", "x"),
+    ):
+        answer = roles.command(*words, "--dsn", roles.conninfo(kind), **billing)
+        assert (answer.status, answer.err) == (0, "")
 
 
 def test_who_schedules_can_do_nothing_else(roles: Roles, project: Project) -> None:
@@ -180,7 +197,7 @@ def test_who_reads_changes_nothing(roles: Roles, project: Project) -> None:
 def test_a_worker_that_lacks_a_right_says_so_and_does_not_start(
     roles: Roles, project: Project
 ) -> None:
-    roles.admin_does(f"revoke select on scheduled_tasks_migrations from {roles.quoted('worker')}")
+    roles.does(f"revoke select on scheduled_tasks_migrations from {roles.quoted('worker')}")
     worker = project.worker(number=0)
     status = worker.wait_exit()
     worker.kill_everything()

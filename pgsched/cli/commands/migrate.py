@@ -120,8 +120,9 @@ def _roles(given: list[str]) -> dict[str, str]:
         size_bytes = len(name.encode("utf-8", "surrogateescape"))
         is_name = name.isprintable() and 1 <= size_bytes <= LONGEST_ROLE_BYTES
         if kind not in ROLES or kind in roles or not is_name:
+            hint = "" if kind in ROLES else did_you_mean(kind, ROLES)
             raise typer.BadParameter(
-                f"{text!r} is no KIND=NAME{did_you_mean(kind, ROLES)}; allowed: each of {', '.join(ROLES)} once, "
+                f"{text!r} is no KIND=NAME{hint}; allowed: each of {', '.join(ROLES)} once, "
                 f"and a name of 1 to {LONGEST_ROLE_BYTES} bytes",
                 param_hint="--role",
             )
