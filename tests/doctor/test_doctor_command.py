@@ -115,12 +115,12 @@ def test_findings_come_worst_first_with_what_mends_them(patient: Patient) -> Non
     assert answer.returncode == 1
     told = re.findall(r"^(critical|warning|note|ok) +(.*)$", answer.stdout, re.MULTILINE)
     assert [severity for severity, _ in told[:4]] == ["critical", "warning", "note", "ok"]
-    assert 'create index concurrently if not exists "idx_My ""Jobs""_held"' in answer.stdout
+    assert "\n            $ pgsched maintenance\n" in answer.stdout
     assert "\x1b" not in answer.stdout
     document = json.loads(doctor(patient, "--json").stdout)
     assert document["is_well"] is False
     assert [each["severity"] for each in document["findings"]] == ["critical", "warning", "note"]
-    assert document["findings"][0]["fix"]["language"] == "sql"
+    assert document["findings"][0]["fix"]["language"] == "shell"
     assert {each["check"] for each in document["checks"]} == {name_of(check) for check in CHECKS}
 
 

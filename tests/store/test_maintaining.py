@@ -8,8 +8,10 @@ import psycopg
 import pytest
 
 from pgsched.errors import DatabaseUnavailable, MaintenanceRunning, RowsLocked
-from pgsched.store.maintaining import Reason, maintain, planned
-from pgsched.store.migrating import migrate, online_lock
+from pgsched.store.building import online_lock
+from pgsched.store.indexes import Reason
+from pgsched.store.maintaining import maintain, planned
+from pgsched.store.migrating import migrate
 from pgsched.store.statement import Names
 
 if TYPE_CHECKING:
@@ -111,6 +113,27 @@ def test_a_bloated_index_is_small_again_wherever_its_table_is(store: Store) -> N
     assert [each.problem for each in done] == [None]
     assert all(each.won_bytes > 0.9 * each.repair.size_bytes for each in done)
     assert planned(connection, names) == []
+
+
+def test_tables_that_the_role_may_not_look_at_are_not_looked_at(store: Store) -> None:
+    """It may read one in a schema that it may not use: naming it is refused."""
+    connection = store.connection
+    connection.execute("create schema hidden")
+    connection.execute("create table hidden.theirs as select 1 as a")
+    connection.execute("analyze hidden.theirs")
+    name = f"peeping_{connection.info.dbname}"
+    for statement in (
+        "create role {0}",
+        "grant select on hidden.theirs, scheduled_tasks_migrations to {0}",
+        "set role {0}",
+    ):
+        connection.execute(statement.format(name).encode())
+    try:
+        assert planned(connection, store.names) == []
+    finally:
+        connection.execute("reset role")
+        connection.execute(f"drop owned by {name}".encode())
+        connection.execute(f"drop role {name}".encode())
 
 
 def test_only_one_is_at_it_and_it_is_told_who(store: Store, other: Connection) -> None:
