@@ -76,6 +76,15 @@ def schema(
             facts={"pending": schema.pending},
         )
 
+    missing = [table.wanted for table in tables.values() if table.name is None]
+    if missing and schema.problem is None and not schema.pending:
+        yield Finding(
+            severity=Severity.CRITICAL,
+            title=f"{counted(len(missing), 'table')} missing that migrations have made: {listed(missing)}",
+            explanation="Somebody has dropped or renamed it, and `pgsched migrate` does not make it again: restore it.",
+            facts={"missing": missing},
+        )
+
 
 def _nothing_in(server: Server) -> str:
     return (
@@ -84,11 +93,16 @@ def _nothing_in(server: Server) -> str:
     )
 
 
-def indexes(repairs: list[Repair], configured: Configured) -> Iterator[Finding]:
+def indexes(
+    repairs: list[Repair], tables: Mapping[str, Table], configured: Configured
+) -> Iterator[Finding]:
     """Every index that pgsched counts on is there and valid, and no broken one is left over."""
+    has_tables = all(table.name for table in tables.values())
     for repair in repairs:
         if repair.reason is Reason.BLOATED:
             continue  # told by the check of bloat
+        if repair.reason is Reason.MISSING and not has_tables:
+            continue  # told by the check of the schema
         if repair.is_being_built:
             yield Finding(
                 severity=Severity.NOTE,

@@ -64,6 +64,7 @@ class Server(NamedTuple):
 class Table(NamedTuple):
     """One of our tables; `name` is quoted, with its schema, and None where there is no such table."""
 
+    wanted: str
     name: str | None
     schema: str | None
     is_schema_usable: bool

@@ -63,6 +63,15 @@ def test_no_tables_at_all(patient: Patient) -> None:
     assert patient.found() == []
 
 
+@pytest.mark.parametrize("key", ["table", "failed_table", "leases_table"])
+def test_a_table_that_somebody_has_dropped(patient: Patient, key: str) -> None:
+    """The version table says that it is there: what mends a missing index would fail."""
+    patient.sql(f"drop table {NAMES.quoted(key)}")
+    finding = patient.finding("schema")
+    assert finding.severity is CRITICAL
+    assert finding.facts["missing"] == [getattr(NAMES, key)]
+
+
 def test_a_schema_that_is_too_new(patient: Patient) -> None:
     history = NAMES.quoted("migrations_table")
     patient.sql(f"insert into {history} (version, name, works_with) values (99, 'x', 99)")

@@ -69,12 +69,11 @@ def test_what_is_well_is_left_alone(store: Store) -> None:
 
 def test_what_is_wide_as_nobody_knows_is_not_called_bloated(store: Store) -> None:
     """A column without statistics, here by its owner's wish, is not taken for a narrow one."""
-    for statement in (
-        "alter table scheduled_tasks alter task_instance set statistics 0",
-        "insert into scheduled_tasks (task_name, task_instance) select 't', repeat(md5(n::text), 10)"
-        " from generate_series(1, 50000) as n",
-    ):
-        store.connection.execute(statement.encode())
+    store.connection.execute("alter table scheduled_tasks alter task_instance set statistics 0")
+    store.connection.execute(
+        "insert into scheduled_tasks (task_name, task_instance)"
+        " select 't', repeat(md5(n::text), 10) from generate_series(1, 50000) as n"
+    )
     assert repaired(store.connection) == {}
 
 
