@@ -60,14 +60,18 @@ class Repair(NamedTuple):
 
 
 def repairs(
-    connection: psycopg.Connection[Any], names: Names, *, bloated: int = BLOATED
+    connection: psycopg.Connection[Any],
+    names: Names,
+    *,
+    bloated: int = BLOATED,
+    is_counted: bool = False,
 ) -> list[Repair]:
-    """What there is to do, going by what the server's statistics say now.
+    """What there is to do, going by what the server's statistics say now; `is_counted`: they are of this moment.
 
     Where the schema is not this release's, none is called missing: a migration makes it, or a later release does
     without.
     """
-    found = drive(connection, names, find_indexes(names), is_atomic=False)
+    found = drive(connection, names, find_indexes(names, is_counted=is_counted), is_atomic=False)
     there = {index.name for index in found}
     needed = index_statements(names) if is_current(connection, names) else {}
     missing = {name: text for name, text in needed.items() if name not in there}
@@ -77,9 +81,13 @@ def repairs(
     ]
 
 
-def find_indexes(names: Names) -> Operation[list[Index]]:
+def find_indexes(names: Names, *, is_counted: bool = True) -> Operation[list[Index]]:
     """All of ours that there are, and what is broken of others."""
-    wanted = {"tables": [names.quoted(key) for key in TABLES], "indexes": names.index_names()}
+    wanted = {
+        "tables": [names.quoted(key) for key in TABLES],
+        "indexes": names.index_names(),
+        "is_counted": is_counted,
+    }
     rows = yield Query("find_indexes", wanted)
     return [Index._make(row) for row in rows]
 

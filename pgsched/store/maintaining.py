@@ -60,11 +60,15 @@ def missing_right(connection: psycopg.Connection[Any], names: Names) -> str | No
 
 
 def planned(
-    connection: psycopg.Connection[Any], names: Names, *, bloated: int = BLOATED
+    connection: psycopg.Connection[Any],
+    names: Names,
+    *,
+    bloated: int = BLOATED,
+    is_counted: bool = False,
 ) -> list[Repair]:
-    """What there is to do, going by what the server's statistics say now. Raises: SchemaMismatch."""
+    """What there is to do with our own, as `repairs` says it. Raises: SchemaMismatch."""
     check(connection, table=names.table, schema=names.schema)
-    found = repairs(connection, names, bloated=bloated)
+    found = repairs(connection, names, bloated=bloated, is_counted=is_counted)
     return [repair for repair in found if repair.reason is not Reason.NOT_OURS]
 
 
@@ -104,7 +108,7 @@ def _found(connection: psycopg.Connection[Any], names: Names, bloated: int) -> l
             connection.execute(
                 sql.SQL("lock table {} in share update exclusive mode").format(tables)
             )
-            return planned(connection, names, bloated=bloated)
+            return planned(connection, names, bloated=bloated, is_counted=True)
     except errors.LockNotAvailable:
         raise RowsLocked(
             f"somebody vacuums table {names.table!r} or builds an index of it, and has not ended in time: "

@@ -124,6 +124,15 @@ def test_findings_come_worst_first_with_what_mends_them(patient: Patient) -> Non
     assert {each["check"] for each in document["checks"]} == {name_of(check) for check in CHECKS}
 
 
+def test_what_mends_it_goes_to_the_database_that_was_looked_at(
+    patient: Patient, config: Path
+) -> None:
+    """Without its --dsn it would go to that of the config."""
+    patient.sql('drop index "own schema"."idx_My ""Jobs""_held"')
+    words = ("--config", str(config), "--dsn", patient.conninfo)
+    assert f"$ pgsched maintenance --config {config} --dsn DSN\n" in doctor(patient, *words).stdout
+
+
 def test_notes_alone_leave_the_exit_status_at_0(patient: Patient) -> None:
     patient.worker(hears_notifications=False)
     answer = doctor(patient)

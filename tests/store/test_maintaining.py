@@ -13,6 +13,7 @@ from pgsched.store.indexes import Reason
 from pgsched.store.maintaining import maintain, planned
 from pgsched.store.migrating import migrate
 from pgsched.store.statement import Names
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -115,7 +116,7 @@ def test_a_bloated_index_is_small_again_wherever_its_table_is(store: Store) -> N
     quoted = names.quoted("table")
     for statement in BLOAT:
         connection.execute(statement.format(quoted).encode())
-    found = planned(connection, names)
+    found = wait_until(lambda: planned(connection, names), describe="the statistics")
     assert {repair.reason for repair in found} == {Reason.BLOATED}
     assert {repair.name.rpartition("_")[2] for repair in found} == {"pkey"}
     assert planned(connection, names, bloated=100_000) == []
