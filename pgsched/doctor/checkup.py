@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgsched.doctor import executions, server, tables, workers
 from pgsched.doctor.finding import Finding, Severity
-from pgsched.doctor.known import Machine, Needs, Pooling, Schema, time_zone_release
+from pgsched.doctor.known import Machine, Pooling, Schema, time_zone_release
 from pgsched.errors import DatabaseUnavailable, SchemaMismatch
 from pgsched.store import examining
 from pgsched.store.examining import Unknown, bounded, look
-from pgsched.store.migrating import index_statements, pending, table_options
+from pgsched.store.indexes import repairs
+from pgsched.store.migrating import pending, table_options
 from pgsched.store.operation import run
 from pgsched.store.pooling import is_pooled, loses_session
 
@@ -37,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     server.pooler,
     tables.schema,
     tables.indexes,
+    tables.additions,
     tables.locks,
     tables.transactions,
     tables.bloat,
@@ -131,7 +133,7 @@ def _gather(
         "tables": examining.tables(names),
         "connections": examining.connections(),
         "notifications": examining.notifications(),
-        "indexes": examining.indexes(names),
+        "additions": examining.additions(names),
         "storage": examining.storage(names),
         "wraparound": examining.wraparound(),
         "pins": examining.pins(tables.PINNED_FOR, tables.PINNED_TRANSACTIONS),
@@ -147,7 +149,8 @@ def _gather(
         "schema": bounded(connection, names, lambda: _schema(connection, names)),
         "machine": bounded(connection, names, lambda: _machine(connection, names, clock)),
         "pooling": _pooling(connection),
-        "needs": Needs(index_statements(names), table_options()),
+        "repairs": bounded(connection, names, lambda: repairs(connection, names)),
+        "wanted_options": table_options(),
         "configured": configured,
     }
 
