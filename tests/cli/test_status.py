@@ -175,8 +175,9 @@ def test_silent_workers_do_not_hide_those_that_work_nor_those_that_hold_work(
     assert rows == ["zz-holder", "alive", *(f"pod-{number:02}" for number in range(5))]
     assert "silent, holds 3" in told
     assert "… 45 more: --json" in told
-    assert "50 workers went away without a word, or can't reach the database: pod-00 (5m), " in told
-    assert "zz-holder (58m); in their name: 3 executions" in told
+    assert "50 workers went away without a word, or can't reach the database: pod-00 (5m" in told
+    assert "zz-holder (58m" in told
+    assert "in their name: 3 executions" in told
     document = on_database("status", "--json").json
     kinds = [each["kind"] for each in document["problems"]]
     assert kinds[:2] == ["worker-silent-holding", "worker-silent"]
