@@ -17,9 +17,11 @@ import structlog
 
 from pgsched.domain.mask import NO_MASK, Mask
 from pgsched.domain.text import printable, printable_json
+from pgsched.tracing import active_span, run_span
 
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held
+    from pgsched.domain.outcome import SpanIds
 
 _RUNNING: ContextVar[Held | None] = ContextVar("pgsched_running", default=None)
 """What the code that logs is part of. (One variable: to set one for each fact would cost 20 times as much a run.)"""
@@ -162,22 +164,23 @@ def bind_run(execution: Held) -> None:
 
 def bound_logger(execution: Held) -> Any:
     """A structlog logger for user code, for any thread."""
-    return structlog.get_logger().bind(**_facts_of(execution))
+    return structlog.get_logger().bind(**_facts_of(execution, run_span()))
 
 
-def _facts_of(execution: Held) -> dict[str, Any]:
-    return {
+def _facts_of(execution: Held, span: SpanIds | None) -> dict[str, Any]:
+    facts = {
         "task": execution.task_name,
         "instance": execution.task_instance,
         "attempt": execution.consecutive_failures + 1,
     }
+    return facts if span is None else {**facts, **span._asdict()}
 
 
 def _with_run(
     _logger: Any, _method: str, event: structlog.types.EventDict
 ) -> structlog.types.EventDict:
     execution = _RUNNING.get()
-    return event if execution is None else {**_facts_of(execution), **event}
+    return event if execution is None else {**_facts_of(execution, active_span()), **event}
 
 
 class _Unfailing:

@@ -35,8 +35,11 @@ class Presence(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A worker as others see it; `is_alive` while it says lately enough that it is here."""
+    """A worker as others see it; `is_alive` while it says lately enough that it is here. `held` are the executions that
+    are in its name: what it has picked and nobody has written, or taken over, yet.
+    """
 
     presence: Presence
     seen_at: datetime
     is_alive: bool
+    held: int

@@ -41,7 +41,7 @@ _MOST = {"most": MOST_COUNTED}
 QUERIES = (
     Query("set_for_transaction", {"names": list(_SETTINGS), "values": list(_SETTINGS.values())}),
     Query("count_states", _MOST),
-    Query("list_workers", {}),
+    Query("list_workers", _MOST),
     Query("due_tasks", {}),
     Query("failing_tasks", {**_MOST, "limit": MOST_TASKS}),
     Query("failed_tasks", {**_MOST, "limit": MOST_TASKS}),

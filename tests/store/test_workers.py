@@ -1,4 +1,4 @@
-"""Rows of those who work here: written by themselves, removed by themselves, forgotten after a day."""
+"""Rows of those who work here: written by themselves, removed by themselves, forgotten after an hour."""
 
 from __future__ import annotations
 
@@ -76,19 +76,42 @@ def test_whoever_leaves_does_not_take_its_successor_along(store: Store) -> None:
     assert seen(store) == []
 
 
-def test_others_are_forgotten_after_a_day_but_for_those_that_somebody_has_locked(
+def test_others_are_forgotten_after_an_hour_but_for_those_that_somebody_has_locked(
     store: Store,
 ) -> None:
     """Without `skip locked` in write_worker.sql the worker fails to say that it is here itself."""
     for name in ("fresh", "old", "locked"):
         write(store, W._replace(worker=name))
-    not_seen_for(store, "fresh", "23 hours")
-    not_seen_for(store, "old", "25 hours")
-    not_seen_for(store, "locked", "25 hours")
+    not_seen_for(store, "fresh", "59 min")
+    not_seen_for(store, "old", "61 min")
+    not_seen_for(store, "locked", "61 min")
     with psycopg.connect(store.conninfo) as locking:
         locking.execute("select from scheduled_tasks_workers where worker = 'locked' for update")
         write(store, W)
     assert seen(store) == ["fresh", "locked", "w"]
+
+
+def test_who_holds_executions_is_not_forgotten_until_they_are_taken_over(store: Store) -> None:
+    """Its tasks may be known to nobody else. Names of other programs, of workers that hold too, and of one that has
+    an other's name and a slash in its own, make no difference.
+    """
+    pollers = ["node", *(f"w/{n}-1f" for n in range(3)), "dead/too/0-2f", "dead/too/1-3f"]
+    for number, poller in enumerate(pollers):
+        store.connection.execute(
+            "insert into scheduled_tasks (task_name, task_instance, picked, picked_by)"
+            " values ('a', %s, true, %s)",
+            (str(number), poller),
+        )
+    for name in ("dead", "dead/too", "idle"):
+        write(store, W._replace(worker=name))
+    for name in ("dead", "dead/too", "idle"):
+        not_seen_for(store, name, "2 days")
+    write(store, W)
+    held = {each.presence.worker: each.held for each in overview(store.connection, NAMES).workers}
+    assert held == {"dead/too": 2, "w": 3}
+    store.connection.execute("update scheduled_tasks set picked = false, picked_by = null")
+    write(store, W)
+    assert seen(store) == ["w"]
 
 
 def test_one_that_was_away_for_a_day_comes_back_as_itself(store: Store) -> None:

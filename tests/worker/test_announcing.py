@@ -61,7 +61,7 @@ class Manager:
                 if len(found := [text for text in self.texts(start) if holding in text]) >= count
                 else None
             ),
-            describe=f"{count} × {start} {holding}; heard {self.heard[-10:]}",
+            describe=lambda: f"{count} × {start} {holding}; heard {self.heard[-10:]}",
         )
 
     def wait_silence(self, start: str, longest_s: float) -> None:

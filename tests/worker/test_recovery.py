@@ -21,7 +21,7 @@ from pgsched.worker.guard import Guard
 from pgsched.worker.plan import Plan
 from pgsched.worker.recovery import Recovery
 from pgsched.worker.roster import End, Ended
-from pgsched.worker.wills import Wills
+from pgsched.worker.wills import Last, Wills
 from tests.store.acting import REFUSE, Store
 from tests.waiting import wait_until
 
@@ -127,7 +127,7 @@ def test_a_will_that_came_too_late_is_told_as_stale(
     store.schedule("a")
     [held] = store.pick()
     late = MoveToFailed(held, "E", "") if kind == "exhausted" else Reschedule(held, HOUR, False)
-    wills.leave("p", [late])
+    wills.leave("p", [Last(late, None)])
     store.recover_of("p")
     with capture_logs() as told:
         recovery.hand_on([Ended("p", End.IN_ORDER)], present=())

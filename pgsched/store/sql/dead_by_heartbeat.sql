@@ -5,7 +5,7 @@
 -- Guilty is what died as the only one of its worker, in this round and earlier ones of the same sweep, or had been given a
 -- worker's one place for twice suspected ones.
 with held as materialized (
-  select ctid, task_name, last_heartbeat, picked_by, regexp_replace(picked_by, '/[^/]*$', '') as worker,
+  select ctid, task_name, last_heartbeat, picked_by, {worker_of_poller} as worker,
     last_heartbeat between now() - %(timeout)s and now() + %(timeout)s as is_beaten
   from {table}
   where picked and last_heartbeat is not null
@@ -34,7 +34,7 @@ alone as (
 )
 select task_name, task_instance, picked_by as poller, true as is_suspect,
   suspicions > %(most_suspicions)s
-    or coalesce(regexp_replace(picked_by, '/[^/]*$', '') in (select worker from alone), true) as is_guilty
+    or coalesce({worker_of_poller} in (select worker from alone), true) as is_guilty
 from {table}
 where ctid = any (array (
     select ctid from dead where task_name = any (%(tasks)s::text[]) order by last_heartbeat limit %(limit)s

@@ -1,11 +1,26 @@
--- Promise: what this worker says of itself is known, as of now; whoever has not been seen for a day is forgotten.
+-- Promise: what this worker says of itself is known, as of now; whoever has not been seen for an hour is forgotten, but
+-- not while executions are in its name: nobody who works here may know their tasks.
 -- Fence: who drains doesn't write over another process of this name: after a reload that is its successor's row.
 -- Neither waits for a row that somebody has locked for long: the worker's lock_timeout is short here.
-with forgotten as (
+-- Plan: a loose scan of the held index, one look for each poller and at most 1000, only where somebody is to be forgotten.
+with recursive holder (picked_by, number) as (
+  select * from (
+    select picked_by, 1 from {table} where picked and picked_by is not null order by picked_by limit 1
+  ) as first
+  union all
+  select next.picked_by, holder.number + 1
+  from holder
+  cross join lateral (
+    select picked_by from {table} where picked and picked_by > holder.picked_by order by picked_by limit 1
+  ) as next
+  where holder.number < 1000
+),
+forgotten as (
   delete from {workers_table}
   where worker = any (array (
     select worker from {workers_table}
-    where seen_at < now() - interval '1 day' and worker <> %(worker)s
+    where seen_at < now() - interval '1 hour' and worker <> %(worker)s
+      and worker not in (select {worker_of_poller} from holder)
     for update skip locked
   ))
 )
