@@ -14,7 +14,8 @@ DRAINING = "draining"
 
 class Presence(NamedTuple):
     """What a worker says of itself, every `seen_every`. Since `progressed_at` not every poller has made a turn;
-    `clock_offset` is how far its machine's clock is ahead of the database's.
+    `clock_offset` is how far its machine's clock is ahead of the database's; nobody is to call it dead before
+    `heartbeat_timeout` is over, None of a release that didn't say.
     """
 
     worker: str
@@ -32,6 +33,7 @@ class Presence(NamedTuple):
     hears_notifications: bool
     tasks: list[str]
     recurring: list[str]
+    heartbeat_timeout: timedelta | None
 
 
 class Seen(NamedTuple):

@@ -39,7 +39,6 @@ SETTINGS = {
     "client_connection_check_interval": "1s",  # a client that was killed is not worked for any longer
 }
 
-
 OTHERS_OPEN = "another transaction has not ended in time: `pgsched doctor` names those that have been open for minutes"
 """The server's own words for it are of a lock timeout, and lead nowhere."""
 

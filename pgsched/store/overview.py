@@ -57,7 +57,7 @@ def overview(connection: Connection[Any], names: Names) -> Overview:
         )
     return Overview(
         at=counts[0],
-        workers=[Seen(Presence(*row[:15]), *row[15:]) for row in workers],
+        workers=[Seen(Presence(*row[:16]), *row[16:]) for row in workers],
         queue=queue_of(counts),
         due=[DueTask(*row) for row in due],
         failing=[FailingTask(*row) for row in failing],

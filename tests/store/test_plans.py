@@ -131,6 +131,7 @@ def presence(connection: psycopg.Connection[Any]) -> Query:
         hears_notifications=True,
         tasks=["t"],
         recurring=[],
+        heartbeat_timeout=timedelta(minutes=5),
     )
     return write_presence(me)[1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
@@ -12,9 +12,7 @@ from pgsched.store.operation import run_together
 from pgsched.store.overview import overview
 from pgsched.store.statement import Names
 from pgsched.store.workers import remove_presence, write_presence
-
-if TYPE_CHECKING:
-    from tests.store.acting import Store
+from tests.store.acting import HOUR, Store
 
 NAMES = Names()
 W = Presence(
@@ -33,6 +31,7 @@ W = Presence(
     hears_notifications=True,
     tasks=["a", "b"],
     recurring=["b"],
+    heartbeat_timeout=timedelta(minutes=5),
 )
 
 
@@ -135,3 +134,42 @@ def test_infinite_times_of_other_programs_are_shown(store: Store) -> None:
     [recurring] = found.recurring
     assert recurring.execution_time is not None
     assert recurring.execution_time.year == 9999
+
+
+def told_timeout(store: Store) -> timedelta | None:
+    [worker] = overview(store.connection, NAMES).workers
+    return worker.presence.heartbeat_timeout
+
+
+def test_a_reload_lengthens_the_timeout_and_does_not_shorten_it(store: Store) -> None:
+    """What an earlier generation holds is beaten for as rarely as that one was told."""
+    minute = timedelta(minutes=1)
+    write(store, W._replace(heartbeat_timeout=minute))
+    write(store, W._replace(heartbeat_timeout=3 * minute, pid=8))
+    assert told_timeout(store) == 3 * minute
+    write(store, W._replace(heartbeat_timeout=2 * minute, pid=9))
+    assert told_timeout(store) == 3 * minute
+    not_seen_for(store, "w", "2 minutes")
+    write(store, W._replace(heartbeat_timeout=minute, pid=10))
+    assert told_timeout(store) == minute
+
+
+def test_nobody_is_called_dead_before_its_own_timeout(store: Store) -> None:
+    """Without, a worker with a shorter one recovered what another still ran."""
+    write(store, W._replace(heartbeat_timeout=3 * HOUR))
+    store.schedule("a", "b")
+    store.pick("w/1-x", limit=1)
+    store.pick("other/1-x", limit=1)
+    for each in ("a", "b"):
+        store.age_heartbeat(each, 2 * HOUR)
+    assert [recovered.poller for recovered in store.recover_dead()] == ["other/1-x"]
+    store.age_heartbeat("a", 2 * HOUR)
+    assert [recovered.poller for recovered in store.recover_dead()] == ["w/1-x"]
+
+
+def test_nobody_is_called_dead_sooner_by_its_own_timeout(store: Store) -> None:
+    write(store, W._replace(heartbeat_timeout=HOUR / 3))
+    store.schedule("a")
+    store.pick("w/1-x")
+    store.age_heartbeat("a", HOUR / 2)
+    assert store.recover_dead() == []

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pgsched.worker.executor import CANCEL_GRACE_S
+from pgsched.worker.housekeeper import SETTLING_S
 from pgsched.worker.supervisor import SAME_REQUEST_S
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker, is_there
@@ -115,6 +116,25 @@ def test_a_reload_under_load_loses_and_interrupts_nothing(project: Project, star
     assert set(entries.values()) == {1}
     unwanted = ("execution.recovered", "completion.stale", "poller.died", "poller.killed")
     assert [worker.events(name) for name in unwanted] == [[], [], [], []]
+
+
+def test_a_shorter_heartbeat_timeout_is_not_for_what_runs_already(
+    project: Project, start: Start
+) -> None:
+    """Who picked it beats as rarely as before. Without the timeout that a worker is judged by it ran twice at once."""
+    worker = start(processes=1, heartbeat_timeout="60s", heartbeat_interval="20s")
+    project.client.schedule("hold", "long")
+    project.wait_entries("old-started", "long")
+    configure(project, "worker", heartbeat_timeout="2s", heartbeat_interval="500ms")
+    worker.signal(signal.SIGHUP)
+    worker.wait_event("worker.reloaded", timeout=30)
+    over_at = time.monotonic() + SETTLING_S + 2  # by then it has looked for the dead several times
+    wait_until(lambda: time.monotonic() > over_at, describe="sweeps")
+    (project.folder / "diary.go").touch()
+    project.wait_entries("ended", "long")
+    assert worker.stop() == 0
+    assert worker.events("execution.recovered") == []
+    assert len(project.diary(instance="long")) == 2
 
 
 def test_what_can_not_work_is_refused_and_the_old_goes_on(project: Project, start: Start) -> None:

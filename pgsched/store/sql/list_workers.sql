@@ -7,7 +7,7 @@ with held (worker, executions) as (
   group by 1
 )
 select worker, host, pid, version, started_at, seen_every, state, pollers, slots, busy, progressed_at, clock_offset,
-  hears_notifications, tasks, recurring, seen_at, {is_alive}, coalesce(held.executions, 0)
+  hears_notifications, tasks, recurring, heartbeat_timeout, seen_at, {is_alive}, coalesce(held.executions, 0)
 from {workers_table}
 left join held using (worker)
 order by worker
