@@ -30,8 +30,9 @@ SHARE_IN_THE_DARK = 2
 """But half of it when it has been said that there is something, not where, and no pick has found it."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.5
-"""When picks find nothing although surveys say that something is due, somebody holds locks on it: surveys pause for twice
-as long each time. Mostly another poller is picking it, which takes a millisecond; but it may be an open transaction.
+"""When picks find nothing although surveys say that something is due, somebody holds locks on it: surveys pause for
+twice as long each time. Mostly another poller is picking it, which takes a millisecond; but it may be an open
+transaction.
 """
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)

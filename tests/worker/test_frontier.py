@@ -92,14 +92,18 @@ def test_what_somebody_has_locked_is_looked_for_less_and_less_until_there_is_mor
     frontier = Frontier()
     looks = 0
     while now < 10.0:
-        frontier.note_survey(Survey({None: Mark(EARLIER)}, is_any_due=True, coming_s=None), took_s=0.001)
+        frontier.note_survey(
+            Survey({None: Mark(EARLIER)}, is_any_due=True, coming_s=None), took_s=0.001
+        )
         frontier.note_end(0)
         assert not frontier.is_stale
         now += frontier.wait_s
         assert frontier.is_stale
         looks += 1
     assert looks < 30
-    frontier.note_survey(Survey({None: Mark(EARLIER)}, is_any_due=True, coming_s=None), took_s=0.001)
+    frontier.note_survey(
+        Survey({None: Mark(EARLIER)}, is_any_due=True, coming_s=None), took_s=0.001
+    )
     frontier.note_end(0)
     assert frontier.wait_s == frontiers.LONGEST_PAUSE_S
     frontier.note_hint(NOW)
