@@ -25,9 +25,10 @@ READY_WITHIN_S = 75.0
 
 
 class EndedGeneration(NamedTuple):
-    """A generation is gone: was it the one that worked, and with which exit status?"""
+    """A generation is gone: was it the one that worked, had it ever, and with which exit status?"""
 
     was_current: bool
+    has_worked: bool
     status: int
 
 
@@ -105,6 +106,7 @@ class Succession:
             self._current.line.tell(RETIRE)
             self._leaving.append(self._current)
         self._current, self._coming = generation, None
+        generation.has_worked = True
 
     def let_work(self) -> None:
         """Nothing of the former one is in the way any more."""
@@ -154,7 +156,7 @@ class Succession:
         else:
             self._leaving.remove(generation)
         generation.line.close()
-        return EndedGeneration(was_current, status)
+        return EndedGeneration(was_current, generation.has_worked, status)
 
     def _note_never_ready(self, generation: Generation, status: int) -> None:
         if self._is_stopping:

@@ -301,7 +301,7 @@ class Supervisor:
 
     def _note_successor_end(self, ended: EndedGeneration, pid: int) -> None:
         """Where the one that works has ended unasked, so does the worker: whoever started it starts it again."""
-        if ended.status and not self._is_stopping:
+        if ended.has_worked and ended.status and not self._is_stopping:
             self._log.error(Event.SUPERVISOR_DIED, pid=pid, status=status_word(ended.status))
         if ended.was_current and not self._is_stopping:
             self._stop(DRAIN)
