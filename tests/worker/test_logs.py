@@ -173,6 +173,7 @@ def test_a_reader_who_reads_no_more_keeps_nobody_from_running_and_stopping(
     [
         ("postgresql://u:sesame-street@h/d", "no sesame-street here", "no *** here"),
         ("postgresql://u:a%2Fb%2Fc%2Fd%2Fe@h/d", "a/b/c/d/e a%2Fb%2Fc%2Fd%2Fe", "*** ***"),
+        ("host=h password='a/b #c d e' user=u", "a/b%20%23c%20d%20e a%2Fb+%23c+d+e", "*** ***"),
         ("host=h password='it\\'s secret' user=u", "it's secret", "***"),
         ("postgresql://h/d?user=u&password=sesame-street", "[sesame-street]", "[***]"),
         ('host=h password=quo"ted-word', 'a "quo\\"ted-word"', 'a "***"'),
