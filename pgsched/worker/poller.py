@@ -119,8 +119,9 @@ class Poller:
         self._ready = shared.ready
         self._is_ready = False
         self._log = Logger(poller=identity)
-        # Ctrl-C goes to the whole foreground group; the supervisor alone decides what it means.
-        self._signals = Signals((DRAIN, RETIRE, AT_ONCE), ignored=(signal.SIGINT,))
+        # What may come to the whole group: the supervisor alone decides what it means.
+        ignored = (signal.SIGINT, signal.SIGHUP)
+        self._signals = Signals((DRAIN, RETIRE, AT_ONCE), ignored)
         self._stage = Stage.RUNNING
         self._stage_ends_at = math.inf
         self._status = EXIT_OK
