@@ -14,6 +14,7 @@ from pgsched.log import Event
 from pgsched.store.completing import Receipt, Writer, complete
 from pgsched.store.liveness import BATCH, Death, Sweep, recover_dead, recover_of, release_of
 from pgsched.store.operation import Query, preceded
+from pgsched.store.workers import longer_timeouts
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.metrics import (
     EXECUTIONS,
@@ -30,7 +31,7 @@ from pgsched.worker.run import overran
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from pgsched.log import Logger
     from pgsched.store.liveness import Recovered
@@ -69,6 +70,7 @@ class Recovery:
         self._log = log
         self._looks: dict[str, Looks] = {}
         self._has_companions: set[str] = set()
+        self._longer: dict[str, timedelta] = {}
 
     def wait_s(self, ended: Iterable[Ended]) -> float:
         """Seconds until the next look for what one of these left; infinite where all is done."""
@@ -114,17 +116,30 @@ class Recovery:
             looks.put_off(AGAIN_S)
 
     def _sweep(self, expected_now: datetime | None) -> None:
+        self._ask_timeouts()
         companions: set[str] = set()
         found: list[Recovered] | None = None
         while found is None or len(found) == BATCH:
             terms = Sweep(
-                self._plan.heartbeat_timeout, self._plan.max_crashes, expected_now, companions
+                self._plan.heartbeat_timeout,
+                self._plan.max_crashes,
+                expected_now,
+                companions,
+                self._longer,
             )
             found = self._session.run(
                 recover_dead(self._session.names, list(self._plan.tasks), terms)
             )
             companions.update(each.worker for each in found)
             self._note_recovered(found, HEARTBEAT, reason="heartbeat stopped")
+
+    def _ask_timeouts(self) -> None:
+        """Where they can't be read just now, as they were; a role that may not read them judges all by its own."""
+        try:
+            _, rows = self._session.run_together(longer_timeouts(self._plan.heartbeat_timeout))
+        except (RowsLocked, InvalidData):
+            return
+        self._longer = dict(rows)
 
     def _looks_for(self, ended: Ended) -> Looks:
         """When to look for what an ended poller left."""

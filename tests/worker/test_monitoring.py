@@ -90,7 +90,7 @@ def test_a_stale_result_is_counted_as_one(project: Project, start: Start) -> Non
     wait_value(worker, 1, "pgsched_stale_completions_total", task="sleep")
     found = wait_value(worker, 1, "pgsched_executions_total", task="sleep", outcome="succeeded")
     assert found("pgsched_executions_total", task="sleep") == 1
-    assert found("pgsched_recoveries_total", reason="heartbeat") == 1
+    assert found("pgsched_recoveries_total", reason="heartbeat") >= 1  # what recurs may be dead too
     assert found("pgsched_poller_restarts_total") == 0
 
 
