@@ -52,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     executions.unknown_tasks,
     executions.late_tasks,
     executions.recurring_tasks,
+    executions.failing_tasks,
     executions.stuck_executions,
     executions.failed_executions,
     executions.time_zones,
@@ -138,11 +139,11 @@ def _gather(
         "locks": examining.locks(names, tables.LOCKED_FOR),
         "workers": examining.workers(),
         "queue": examining.queue(),
-        "recurring": examining.recurring([*(configured.tasks or ())]),
+        "recurring": examining.recurring(configured.recurring),
         "held": examining.held(),
         "failed": examining.failed(),
     }
-    return {
+    facts = {
         **{name: look(connection, names, asked) for name, asked in operations.items()},
         "schema": bounded(connection, names, lambda: _schema(connection, names)),
         "machine": bounded(connection, names, lambda: _machine(connection, names, clock)),
@@ -150,6 +151,17 @@ def _gather(
         "needs": Needs(index_statements(names), table_options()),
         "configured": configured,
     }
+    return facts | _not_made(facts["tables"], facts["schema"])
+
+
+def _not_made(tables: object, schema: object) -> dict[str, Unknown]:
+    """What nobody can judge before `pgsched migrate` has made it: of an empty database it would be said to be well."""
+    if isinstance(tables, dict) and tables["table"].name is None:
+        missing = Unknown("there is no table, or none that this role may see")
+        return dict.fromkeys(("tables", "locks"), missing)
+    if isinstance(schema, Schema) and schema.pending:
+        return {"indexes": Unknown("migrations are pending, which make them")}
+    return {}
 
 
 def _schema(connection: Connection[Any], names: Names) -> Schema:

@@ -164,11 +164,14 @@ class Waiting(NamedTuple):
 
 
 class Recurrence(NamedTuple):
-    """The default instance of a task."""
+    """The execution of a recurring task; in seconds since then, None where it never has."""
 
     task: str
     is_picked: bool
     due_s: float
+    failures: int
+    succeeded_s: float | None
+    failed_s: float | None
 
 
 class Holder(NamedTuple):
@@ -295,7 +298,7 @@ def queue() -> Operation[list[Waiting]]:
 
 
 def recurring(tasks: Collection[str]) -> Operation[list[Recurrence]]:
-    """The default instances of these tasks, and of those that any worker knows."""
+    """The executions of these tasks, and of those recurring ones that any worker knows."""
     wanted = {"tasks": [*tasks], "instance": RECURRING_INSTANCE}
     rows = yield Query("examine_recurring", wanted)
     return [Recurrence._make(row) for row in rows]

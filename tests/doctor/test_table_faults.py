@@ -36,6 +36,8 @@ def test_pending_migrations(patient: Patient) -> None:
     """What they would make is not told to be missing."""
     history = NAMES.quoted("migrations_table")
     patient.sql(f"delete from {history} where version = 5", f"drop index {ORDER_QUOTED}")
+    unknown = [result.check for result in patient.report().results if result.unknown]
+    assert unknown == ["indexes"]
     assert mended(patient, "schema", CRITICAL) == "1 migration pending"
 
 
@@ -46,6 +48,7 @@ def test_no_tables_at_all(patient: Patient) -> None:
     assert [check for check, _ in report.findings] == ["schema"]
     unknown = {result.check for result in report.results if result.unknown}
     assert {"workers", "unknown-tasks", "stuck-executions"} <= unknown
+    assert {"privileges", "indexes", "locks", "bloat", "autovacuum"} <= unknown
     patient.mend(report.findings[0][1])
     assert patient.found() == []
 
