@@ -84,7 +84,7 @@ class Client:
         """
         wanted = new_execution(task, instance, data, at=at, priority=priority)
         delay, is_alone = chosen_delay(at, in_), self._source.is_alone
-        with traced_scheduling([wanted]) as traced:
+        with traced_scheduling([wanted], is_batch=False) as traced:
             operation = scheduling.schedule(self._names, traced, delay=delay, is_alone=is_alone)
             return self._run(operation) == 1
 
@@ -102,7 +102,7 @@ class Client:
         """
         wanted = [_wanted(execution, at=at, priority=priority) for execution in executions]
         delay = chosen_delay(at, in_)
-        with traced_scheduling(wanted) as traced:
+        with traced_scheduling(wanted, is_batch=True) as traced:
             operation = scheduling.schedule(self._names, traced, delay=delay)
             return self._run(operation, is_atomic=True)
 
@@ -192,7 +192,7 @@ class AsyncClient:
         """See `Client.schedule`."""
         wanted = new_execution(task, instance, data, at=at, priority=priority)
         delay, is_alone = chosen_delay(at, in_), self._source.is_alone
-        with traced_scheduling([wanted]) as traced:
+        with traced_scheduling([wanted], is_batch=False) as traced:
             operation = scheduling.schedule(self._names, traced, delay=delay, is_alone=is_alone)
             return await self._run(operation) == 1
 
@@ -207,7 +207,7 @@ class AsyncClient:
         """See `Client.schedule_many`."""
         wanted = [_wanted(execution, at=at, priority=priority) for execution in executions]
         delay = chosen_delay(at, in_)
-        with traced_scheduling(wanted) as traced:
+        with traced_scheduling(wanted, is_batch=True) as traced:
             operation = scheduling.schedule(self._names, traced, delay=delay)
             return await self._run(operation, is_atomic=True)
 

@@ -1,12 +1,13 @@
 """What happened, as events: one enum of names, one set-up of structlog.
 
 Facts are fields, never prose. Data and DSNs are never logged. Logs go to stderr, each line in one write, so that the
-lines of several processes do not mix.
+lines of several processes do not mix (those beyond 4096 bytes may, in a pipe that is full).
 """
 
 from __future__ import annotations
 
 import logging
+import select
 import sys
 from contextlib import suppress
 from contextvars import ContextVar
@@ -17,9 +18,14 @@ import structlog
 
 from pgsched.domain.mask import NO_MASK, Mask
 from pgsched.domain.text import printable, printable_json
+from pgsched.tracing import active_span, run_span
 
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held
+    from pgsched.domain.outcome import SpanIds
+
+PATIENCE_S = 1.0
+"""Who reads the lines may be slow for a moment. Beyond it they are lost: a process that waits can't beat or stop."""
 
 _RUNNING: ContextVar[Held | None] = ContextVar("pgsched_running", default=None)
 """What the code that logs is part of. (One variable: to set one for each fact would cost 20 times as much a run.)"""
@@ -162,37 +168,50 @@ def bind_run(execution: Held) -> None:
 
 def bound_logger(execution: Held) -> Any:
     """A structlog logger for user code, for any thread."""
-    return structlog.get_logger().bind(**_facts_of(execution))
+    return structlog.get_logger().bind(**_facts_of(execution, run_span()))
 
 
-def _facts_of(execution: Held) -> dict[str, Any]:
-    return {
+def _facts_of(execution: Held, span: SpanIds | None) -> dict[str, Any]:
+    facts = {
         "task": execution.task_name,
         "instance": execution.task_instance,
         "attempt": execution.consecutive_failures + 1,
     }
+    return facts if span is None else {**facts, **span._asdict()}
 
 
 def _with_run(
     _logger: Any, _method: str, event: structlog.types.EventDict
 ) -> structlog.types.EventDict:
     execution = _RUNNING.get()
-    return event if execution is None else {**_facts_of(execution), **event}
+    return event if execution is None else {**_facts_of(execution, active_span()), **event}
 
 
 class _Unfailing:
-    """A stream whose troubles (a full disk, a reader who has left, a task that closed it) cost lines, not processes."""
+    """A stream whose troubles (a full disk, a reader who has left or reads no more, a task that closed it) cost lines,
+    not processes.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._patience_s = PATIENCE_S
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):
-            self._stream.write(text)
+            if self._has_room():
+                self._stream.write(text)
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+    def _has_room(self) -> bool:
+        """Waits for the reader once; until he reads again, no more."""
+        poll = select.poll()
+        poll.register(self._stream.fileno(), select.POLLOUT)
+        has_room = bool(poll.poll(self._patience_s * 1000))
+        self._patience_s = PATIENCE_S if has_room else 0.0
+        return has_room
 
 
 def level_of(name: str) -> int:
@@ -218,13 +237,14 @@ def configure_logging(*, json: bool, level: str, mask: Mask = NO_MASK) -> None:
         *_renderers(json=json),
         lambda _logger, _method, line: mask.hide(cast("str", line)),
     ]
+    stream = cast("TextIO", _Unfailing(sys.stderr))
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[

@@ -67,7 +67,7 @@ class PgBouncer:
             self._process = subprocess.Popen(
                 [PROGRAM, self._ini], stdout=log, stderr=log, **self._account.process_options()
             )
-        wait_until(self._is_answering, describe=f"PgBouncer: {self.log}")
+        wait_until(self._is_answering, describe=lambda: f"PgBouncer: {self.log}")
 
     def stop(self) -> None:
         """At once, with all its connections."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pgsched.config.settings import WorkerSettings
-from pgsched.worker.family import HOUSEKEEPER_GRACE_S, REPORTER_GRACE_S
+from pgsched.worker.family import HOUSEKEEPER_GRACE_S
+from pgsched.worker.reporting import REPORTER_GRACE_S
 from pgsched.worker.supervisor import KILL_GRACE_S
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,6 +24,9 @@ MOST_WORKERS = 20
 MOST_RECURRING = 20
 """One screen; `--json` has them all."""
 
+MOST_SILENT = 5
+"""Of those in whose name nothing is left: where pods crash, each of them leaves another name behind."""
+
 LONGEST_NAME = 40
 LONGEST_ERROR = 60
 
@@ -71,9 +74,11 @@ def _queue(queue: Queue, at: datetime) -> ConsoleRenderable:
 
 def _workers(overview: Overview) -> ConsoleRenderable | None:
     columns = ("worker", "host", "pid", "version", "state", "pollers", "busy", "seen", "progress")
-    ordered = sorted(overview.workers, key=lambda seen: seen.is_alive)
-    rows = [_worker(seen, overview.at) for seen in ordered[:MOST_WORKERS]]
-    return _table(columns, rows, more=len(ordered) - MOST_WORKERS)
+    holding = [seen for seen in overview.silent if seen.held]
+    others = [seen for seen in overview.silent if not seen.held]
+    shown = [*holding, *overview.alive, *others[:MOST_SILENT]][:MOST_WORKERS]
+    rows = [_worker(seen, overview.at) for seen in shown]
+    return _table(columns, rows, more=len(overview.workers) - len(shown))
 
 
 def _worker(seen: Seen, at: datetime) -> list[str]:
@@ -83,12 +88,18 @@ def _worker(seen: Seen, at: datetime) -> list[str]:
         cut(presence.host, LONGEST_NAME),
         str(presence.pid),
         presence.version,
-        presence.state if seen.is_alive else "silent",
+        _state(seen),
         str(presence.pollers),
         f"{presence.busy}/{presence.slots}",
         _ago(seen.seen_at, at),
         _ago(presence.progressed_at, at),
     ]
+
+
+def _state(seen: Seen) -> str:
+    if seen.is_alive:
+        return seen.presence.state
+    return f"silent, holds {seen.held}" if seen.held else "silent"
 
 
 def _troubled(overview: Overview) -> ConsoleRenderable | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 from pgsched.domain.mask import HIDDEN, Mask
 
@@ -114,7 +114,8 @@ def mask_of(dsn: str) -> Mask:
         replaced[before + password + after] = before + HIDDEN + after
         plain = unquote(password) if "://" in dsn else re.sub(r"\\(.)", r"\1", password)
         if len(plain) >= SHORTEST_SECRET and plain not in shown and password not in shown:
-            replaced |= dict.fromkeys((password, plain, quote(plain, safe="")), HIDDEN)
+            in_urls = quote(plain, safe=""), quote(plain), quote_plus(plain)
+            replaced |= dict.fromkeys((password, plain, *in_urls), HIDDEN)
     escaped = {json.dumps(text, ensure_ascii=False)[1:-1]: to for text, to in replaced.items()}
     return Mask(tuple(sorted((replaced | escaped).items(), key=lambda each: -len(each[0]))))
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgsched.doctor import executions, server, tables, workers
 from pgsched.doctor.finding import Finding, Severity
-from pgsched.doctor.known import Machine, Needs, Pooling, Schema, time_zone_release
+from pgsched.doctor.known import Machine, Pooling, Schema, time_zone_release
 from pgsched.errors import DatabaseUnavailable, SchemaMismatch
 from pgsched.store import examining
 from pgsched.store.examining import Unknown, bounded, look
-from pgsched.store.migrating import index_statements, pending, table_options
+from pgsched.store.indexes import repairs
+from pgsched.store.migrating import pending, table_options
 from pgsched.store.operation import run
 from pgsched.store.pooling import is_pooled, loses_session
 
@@ -37,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     server.pooler,
     tables.schema,
     tables.indexes,
+    tables.additions,
     tables.locks,
     tables.transactions,
     tables.bloat,
@@ -132,7 +134,7 @@ def _gather(
         "tables": examining.tables(names),
         "connections": examining.connections(),
         "notifications": examining.notifications(),
-        "indexes": examining.indexes(names),
+        "additions": examining.additions(names),
         "storage": examining.storage(names),
         "wraparound": examining.wraparound(),
         "pins": examining.pins(tables.PINNED_FOR, tables.PINNED_TRANSACTIONS),
@@ -148,20 +150,19 @@ def _gather(
         "schema": bounded(connection, names, lambda: _schema(connection, names)),
         "machine": bounded(connection, names, lambda: _machine(connection, names, clock)),
         "pooling": _pooling(connection),
-        "needs": Needs(index_statements(names), table_options()),
+        "repairs": bounded(connection, names, lambda: repairs(connection, names)),
+        "wanted_options": table_options(),
         "configured": configured,
     }
-    return facts | _not_made(facts["tables"], facts["schema"])
+    return facts | _not_made(facts["tables"])
 
 
-def _not_made(tables: object, schema: object) -> dict[str, Unknown]:
-    """What nobody can judge before `pgsched migrate` has made it: of an empty database it would be said to be well."""
-    if isinstance(tables, dict) and tables["table"].name is None:
-        missing = Unknown("there is no table, or none that this role may see")
-        return dict.fromkeys(("tables", "locks"), missing)
-    if isinstance(schema, Schema) and schema.pending:
-        return {"indexes": Unknown("migrations are pending, which make them")}
-    return {}
+def _not_made(tables: object) -> dict[str, Unknown]:
+    """What there is nothing to know of without the table: of an empty database it would be said to be well."""
+    if not isinstance(tables, dict) or tables["table"].name is not None:
+        return {}
+    missing = Unknown("there is no table, or none that this role may see")
+    return dict.fromkeys(("repairs", "additions", "locks", "storage"), missing)
 
 
 def _schema(connection: Connection[Any], names: Names) -> Schema:

@@ -233,7 +233,7 @@ def time_zones(machine: Machine) -> Iterator[Finding]:
 
 
 def _rough_duration(length_s: float) -> str:
-    return rough_duration(timedelta(seconds=max(0.0, min(length_s, 3e9))))
+    return rough_duration(timedelta(seconds=length_s))
 
 
 def _known(workers: list[SeenWorker]) -> set[str]:

@@ -26,6 +26,8 @@ class Configured:
 
     is_given: bool = False
     file: str | None = None
+    has_dsn: bool = False
+    """Whether the DSN came with the command line: what the file says is another database then."""
     is_pooled: bool = False
     heartbeat_timeout: timedelta = HEARTBEAT_TIMEOUT
     tasks: Mapping[str, AnyTask] | None = None
@@ -39,15 +41,9 @@ class Configured:
         return [name for name, task in (self.tasks or {}).items() if task.schedule is not None]
 
     def command(self, name: str) -> str:
-        """A command of ours as it is to be typed here."""
-        return f"pgsched {name}" + (f" --config {quote(self.file)}" if self.file else "")
-
-
-class Needs(NamedTuple):
-    """What migrations make, as they make it."""
-
-    indexes: Mapping[str, str]
-    options: Mapping[str, str]
+        """A command of ours as it is to be typed here. Its --dsn must be filled in: it may hold a password."""
+        config = f" --config {quote(self.file)}" if self.file else ""
+        return f"pgsched {name}{config}{' --dsn DSN' if self.has_dsn else ''}"
 
 
 class Schema(NamedTuple):

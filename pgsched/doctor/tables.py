@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 
 from pgsched.doctor.finding import Finding, Fix, Severity, counted, listed, literal
 from pgsched.domain.duration import rough_duration
+from pgsched.store.indexes import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pgsched.doctor.known import Configured, Needs, Schema
-    from pgsched.store.examining import Index, Lock, Pin, Server, Storage, Table, Wraparound
+    from pgsched.doctor.known import Configured, Schema
+    from pgsched.store.examining import Addition, Lock, Pin, Server, Storage, Table, Wraparound
+    from pgsched.store.indexes import Repair
 
 PINNED_FOR = timedelta(minutes=5)
 """Sooner it is somebody's report; from then on dead rows gather by the hundred thousand under load."""
+
+SLOT_IS_LAST = (
+    " Whoever reads from the slot can't go on after it is dropped: drop it only if they are gone."
+)
 
 LOCKED_FOR = timedelta(seconds=10)
 """A migration has such a lock for milliseconds, and tries for two seconds to get it."""
@@ -29,20 +35,29 @@ DEAD_ROWS = 100_000
 SWEPT_WITHIN = timedelta(minutes=10)
 """Under full load as many die between two vacuums as between two minutes: only what nobody sweeps is told."""
 
+WITHOUT = {
+    "trigger": "alter table {table} disable trigger {name}",
+    "rule": "alter table {table} disable rule {name}",
+    **dict.fromkeys(
+        ("foreign key", "check constraint", "unique constraint", "exclusion constraint"),
+        "alter table {table} drop constraint {name}",
+    ),
+    "unique index": "drop index concurrently {name}",
+}
+"""What keeps each kind of addition from its work: disabled where that can be."""
+
 UNSWEPT = (
     "Every execution leaves dead rows behind: without a sweep all gets slower, until it stops."
 )
-
-INDEX_BYTES = 32 << 20
-INDEX_BYTES_A_ROW = 2_000
-"""Five times what an index entry of each index takes with names of usual length."""
 
 OLD = 1_000_000_000
 TOO_OLD = 1_600_000_000
 """From here on Postgres itself sees an emergency (vacuum_failsafe_age); at 2.1 thousand million it stops."""
 
 
-def schema(schema: Schema, configured: Configured) -> Iterator[Finding]:
+def schema(
+    schema: Schema, server: Server, tables: Mapping[str, Table], configured: Configured
+) -> Iterator[Finding]:
     """The schema is at the version that this release works with."""
     if schema.problem is not None:
         yield Finding(
@@ -55,52 +70,78 @@ def schema(schema: Schema, configured: Configured) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.CRITICAL,
             title=f"{counted(len(schema.pending), 'migration')} pending",
-            explanation="Workers of this release do not start on this schema.",
+            explanation="Workers of this release do not start on this schema."
+            + ("" if any(table.name for table in tables.values()) else f" {_nothing_in(server)}"),
             fix=Fix.shell(configured.command("migrate")),
             facts={"pending": schema.pending},
         )
 
+    missing = [table.wanted for table in tables.values() if table.name is None]
+    if missing and schema.problem is None and not schema.pending:
+        yield Finding(
+            severity=Severity.CRITICAL,
+            title=f"{counted(len(missing), 'table')} missing that migrations have made: {listed(missing)}",
+            explanation="Somebody has dropped or renamed it, and `pgsched migrate` does not make it again: restore it.",
+            facts={"missing": missing},
+        )
+
+
+def _nothing_in(server: Server) -> str:
+    return (
+        f"There is no table of pgsched where this role looks in database {server.database}: "
+        "is it the right one, and are database.schema and database.table?"
+    )
+
 
 def indexes(
-    indexes: list[Index], tables: Mapping[str, Table], schema: Schema, needs: Needs
+    repairs: list[Repair], tables: Mapping[str, Table], configured: Configured
 ) -> Iterator[Finding]:
     """Every index that pgsched counts on is there and valid, and no broken one is left over."""
-    if tables["table"].name is None or schema.pending:
-        return  # `pgsched migrate` makes them
-    for index in indexes:
-        if index.is_usable:
-            continue
-        if index.is_being_built:
+    has_tables = all(table.name for table in tables.values())
+    for repair in repairs:
+        if repair.reason is Reason.BLOATED:
+            continue  # told by the check of bloat
+        if repair.reason is Reason.MISSING and not has_tables:
+            continue  # told by the check of the schema
+        if repair.is_being_built:
             yield Finding(
                 severity=Severity.NOTE,
-                title=f"Index {index.name} is not usable yet",
+                title=f"Index {repair.name} is not usable yet",
                 explanation="It seems that it is being built right now.",
-                facts={"index": index.name},
+                facts={"index": repair.name},
             )
-        elif index.quoted is None:
-            yield _unusable(index, "is missing", Fix.sql(needs.indexes[index.name]))
-        elif index.name in needs.indexes:
-            rebuilt = Fix.sql(f"reindex index concurrently {index.quoted}")
-            yield _unusable(index, "is invalid", rebuilt)
-        else:
-            yield Finding(
-                severity=Severity.WARNING,
-                title=f"Index {index.name} is invalid",
-                explanation="Its building was cut short: every write pays for it, and nobody reads it.",
-                fix=Fix.sql(f"drop index concurrently {index.quoted}"),
-                facts={"index": index.name},
-            )
+            continue
+        is_needed = repair.reason in {Reason.MISSING, Reason.INVALID}
+        yield Finding(
+            severity=Severity.CRITICAL if is_needed else Severity.WARNING,
+            title=f"Index {repair.name} is {'missing' if repair.reason is Reason.MISSING else 'invalid'}",
+            explanation="Whatever goes by it, such as picks or heartbeats, now reads the whole table "
+            "instead of a few rows."
+            if is_needed
+            else "Its building was cut short: every write pays for it, and nobody reads it.",
+            fix=_index_fix([repair], configured),
+            facts={"index": repair.name},
+        )
 
 
-def _unusable(index: Index, how: str, fix: Fix) -> Finding:
-    return Finding(
-        severity=Severity.CRITICAL,
-        title=f"Index {index.name} {how}",
-        explanation="Whatever goes by it, such as picks or heartbeats, now reads the whole table "
-        "instead of a few rows.",
-        fix=fix,
-        facts={"index": index.name},
-    )
+def _index_fix(repairs: list[Repair], configured: Configured) -> Fix:
+    """Our own command, but for what is not its business, and where a pooler would lose its lock."""
+    if configured.is_pooled or any(repair.reason is Reason.NOT_OURS for repair in repairs):
+        return Fix.sql(*(repair.sql for repair in repairs))
+    return Fix.shell(configured.command("maintenance"))
+
+
+def additions(additions: list[Addition]) -> Iterator[Finding]:
+    """Nothing that somebody has added to the tables can refuse a write: trigger, rule, constraint, unique index."""
+    for each in additions:
+        yield Finding(
+            severity=Severity.WARNING,
+            title=f"{each.kind.capitalize()} {each.name} on {each.table} is not pgsched's, and may refuse its writes",
+            explanation="Heartbeats, recoveries and completions of many executions are written by one statement: where "
+            f"the {each.kind} refuses one row, or fails, none of them is written.",
+            fix=Fix.sql(WITHOUT[each.kind].format(name=each.name, table=each.table)),
+            facts=each._asdict(),
+        )
 
 
 def locks(locks: list[Lock]) -> Iterator[Finding]:
@@ -125,7 +166,8 @@ def transactions(pins: list[Pin], server: Server) -> Iterator[Finding]:
             severity=Severity.CRITICAL if is_long else Severity.WARNING,
             title=_pin_title(pin),
             explanation="No row version that died since then can be swept: tables and indexes grow, "
-            "and whatever reads them slows down.",
+            "and whatever reads them slows down."
+            + (SLOT_IS_LAST if pin.kind == "replication slot" else ""),
             fix=_pin_fix(pin),
             facts={
                 **pin._asdict(),
@@ -173,35 +215,41 @@ def _pin_fix(pin: Pin) -> Fix:
             )
 
 
-def bloat(storage: Storage | None, tables: Mapping[str, Table]) -> Iterator[Finding]:
+def bloat(
+    storage: Storage | None,
+    repairs: list[Repair],
+    tables: Mapping[str, Table],
+    configured: Configured,
+) -> Iterator[Finding]:
     """Dead rows are swept, and the indexes are not far larger than their rows need."""
-    if storage is None:
-        return
-    table = tables["table"].name
-    sizes = storage._asdict()
-    facts = {key: sizes[key] for key in ("live_rows", "dead_rows", "table_bytes", "index_bytes")}
-    is_swept = storage.vacuumed_ago is not None and storage.vacuumed_ago < SWEPT_WITHIN
-    if storage.dead_rows > max(DEAD_ROWS, 2 * storage.live_rows) and not is_swept:
-        when = (
-            "never"
-            if storage.vacuumed_ago is None
-            else f"{rough_duration(storage.vacuumed_ago)} ago"
-        )
+    bloated = [repair for repair in repairs if repair.reason is Reason.BLOATED]
+    if storage is not None and _is_unswept(storage):
+        ago = storage.vacuumed_ago
+        when = "never" if ago is None else f"{rough_duration(ago)} ago"
         yield Finding(
             severity=Severity.WARNING,
             title=f"{storage.dead_rows:,} dead rows beside {storage.live_rows:,} live ones",
             explanation=f"The table was last vacuumed: {when}. Who reads it passes over all of them.",
-            fix=Fix.sql(f"vacuum (analyze) {table}"),
-            facts=facts,
+            fix=Fix.sql(f"vacuum (analyze) {tables['table'].name}"),
+            facts={key: getattr(storage, key) for key in ("live_rows", "dead_rows", "table_bytes")},
         )
-    elif storage.index_bytes > max(INDEX_BYTES, INDEX_BYTES_A_ROW * storage.live_rows):
+    elif bloated:
+        size_bytes = sum(repair.size_bytes for repair in bloated)
+        needed_bytes = sum(repair.needed_bytes for repair in bloated)
+        names = [repair.name for repair in bloated]
         yield Finding(
             severity=Severity.NOTE,
-            title=f"The indexes take {storage.index_bytes >> 20:,} MB for {counted(storage.live_rows, 'row')}",
-            explanation="They grew when there were more rows, or more dead ones, and do not shrink by themselves.",
-            fix=Fix.sql(f"reindex table concurrently {table}"),
-            facts=facts,
+            title=f"The indexes have {(size_bytes - needed_bytes) >> 20:,} MB more than their rows need",
+            explanation=f"{listed(names)}: grown when there were more rows, or more dead ones, and indexes do not "
+            "shrink by themselves.",
+            fix=_index_fix(bloated, configured),
+            facts={"indexes": names, "size_bytes": size_bytes, "needed_bytes": needed_bytes},
         )
+
+
+def _is_unswept(storage: Storage) -> bool:
+    is_swept = storage.vacuumed_ago is not None and storage.vacuumed_ago < SWEPT_WITHIN
+    return storage.dead_rows > max(DEAD_ROWS, 2 * storage.live_rows) and not is_swept
 
 
 def autovacuum(
@@ -209,7 +257,7 @@ def autovacuum(
     storage: Storage | None,
     tables: Mapping[str, Table],
     schema: Schema,
-    needs: Needs,
+    wanted_options: Mapping[str, str],
 ) -> Iterator[Finding]:
     """Autovacuum is on, and as quick for the table as the migrations made it."""
     for name in ("autovacuum", "track_counts"):
@@ -224,14 +272,14 @@ def autovacuum(
         return
     table = tables["table"].name
     options = dict(option.split("=", 1) for option in storage.options)
-    if options.get("autovacuum_enabled") in {"off", "false", "no", "0"}:
+    if _is_off(options.get("autovacuum_enabled", "on")):
         yield Finding(
             severity=Severity.CRITICAL,
             title=f"Autovacuum is off for {table}",
             explanation=UNSWEPT,
             fix=Fix.sql(f"alter table {table} reset (autovacuum_enabled)"),
         )
-    missing = {name: value for name, value in needs.options.items() if name not in options}
+    missing = {name: value for name, value in wanted_options.items() if name not in options}
     if missing and not schema.pending:
         wanted = ", ".join(f"{name} = {value}" for name, value in missing.items())
         yield Finding(
@@ -241,6 +289,11 @@ def autovacuum(
             fix=Fix.sql(f"alter table {table} set ({wanted})"),
             facts={"missing": missing},
         )
+
+
+def _is_off(option: str) -> bool:
+    """Kept as it was written, which may be in capitals, or the beginning of a word."""
+    return any(word.startswith(option.lower()) for word in ("off", "false", "no", "0"))
 
 
 def wraparound(wraparound: Wraparound) -> Iterator[Finding]:

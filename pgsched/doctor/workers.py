@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pgsched.store.examining import Holder, Notifications, SeenWorker, Table, Waiting
 
 RECENTLY = timedelta(hours=1)
-"""A worker that was killed leaves its row for a day: that is news at first, and history later."""
+"""A worker that was killed leaves its row for an hour, and for longer where nobody works or executions are in its name:
+that is news at first, and history later (executions that nobody takes over are a finding of their own)."""
 
 DEPLOYED_WITHIN = timedelta(minutes=15)
 STARTED_WITHIN = timedelta(minutes=1)

@@ -40,7 +40,8 @@ RunKey: TypeAlias = tuple[str, str, int]
 class NewExecution(NamedTuple):
     """One execution to schedule: `at` None means now, `priority` None the lowest.
 
-    `trace_context` (a W3C traceparent) is the trace that its run goes on with; None: that of the scheduling call.
+    `trace_context` (a W3C traceparent) is the trace that its run goes on with; None: one of its own, linked to the
+    scheduling call.
     """
 
     task: str
@@ -57,7 +58,8 @@ class Held(NamedTuple):
     `task_data` is JSON text as it came, or None: parsed only when a task wants it. `place` and `writer` are where the
     pick put its row version and in which transaction, for whoever wants to find that very version again. `seq` is the
     number of its row; `suspicions` say how often in a row it ran in a process that died, beside others.
-    `trace_context` is the W3C traceparent of what has scheduled it.
+    `trace_context` is the W3C traceparent of what has scheduled it, behind `link:` where its runs are not part of that
+    trace but linked to it.
     """
 
     task_name: str

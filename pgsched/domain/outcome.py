@@ -68,11 +68,22 @@ class Interrupted(NamedTuple):
 Outcome: TypeAlias = Succeeded | Failed | Committed | Crashed | Interrupted
 
 
+class SpanIds(NamedTuple):
+    """Where a run is to be found among the traces, in hexadecimal as everybody writes them."""
+
+    trace_id: str
+    span_id: str
+
+
 class Finished(NamedTuple):
-    """One run, ended: what was run, how it ended, when it had started (monotonic), and the executions it asked for."""
+    """One run, ended: what was run, how it ended, when it had started (monotonic), and the executions it asked for.
+
+    `span` is None where nobody traces.
+    """
 
     execution: Held
     outcome: Outcome
     started_at: float
     duration_s: float
     followups: tuple[NewExecution, ...] = ()
+    span: SpanIds | None = None

@@ -96,6 +96,12 @@ class Overview:
     def alive(self) -> list[Seen]:
         return [seen for seen in self.workers if seen.is_alive]
 
+    @property
+    def silent(self) -> list[Seen]:
+        """Those not seen lately, the last seen first."""
+        silent = (seen for seen in self.workers if not seen.is_alive)
+        return sorted(silent, key=lambda seen: seen.seen_at, reverse=True)
+
 
 class Severity(StrEnum):
     """How bad it is: an error keeps work from being done, a warning somebody should know."""
@@ -143,7 +149,7 @@ def _absent(overview: Overview) -> Iterator[Problem]:
 
 
 def _standing_still(overview: Overview) -> Iterator[Problem]:
-    for presence, seen_at, _ in overview.alive:
+    for presence, seen_at, _, _ in overview.alive:
         name = _name(presence.worker)
         if presence.pollers == 0 and presence.state != DRAINING:
             yield _error("no-poller", f"worker {name} has no poller: its log says why")
@@ -171,18 +177,27 @@ def _late(overview: Overview) -> Iterator[Problem]:
 
 
 def _silent(overview: Overview) -> Iterator[Problem]:
-    silent = sorted(
-        (seen for seen in overview.workers if not seen.is_alive), key=lambda s: s.seen_at
-    )
-    names = [
-        f"{_name(seen.presence.worker)} ({rough_duration(overview.at - seen.seen_at)})"
-        for seen in reversed(silent)
-    ]
-    if names:
+    """Those first in whose name there is work: it waits for them, or for others to take it over."""
+    holding = [seen for seen in overview.silent if seen.held]
+    others = [seen for seen in overview.silent if not seen.held]
+    if holding:
+        number = sum(seen.held for seen in holding)
         yield _warning(
-            "worker-silent",
-            f"{_counted(len(names), 'worker')} went away without a word, or can't reach the database: {_some(names)}",
+            "worker-silent-holding",
+            f"{_gone(holding, overview.at)}; in their name: {_counted(number, 'execution')}, which live workers that "
+            "know the tasks take over after their heartbeat_timeout",
         )
+    if others:
+        yield _warning(
+            "worker-silent", f"{_gone(others, overview.at)}; nothing is left in their name"
+        )
+
+
+def _gone(silent: Sequence[Seen], at: datetime) -> str:
+    names = [
+        f"{_name(seen.presence.worker)} ({rough_duration(at - seen.seen_at)})" for seen in silent
+    ]
+    return f"{_counted(len(names), 'worker')} went away without a word, or can't reach the database: {_some(names)}"
 
 
 def _unknown(overview: Overview) -> Iterator[Problem]:

@@ -14,7 +14,8 @@ DRAINING = "draining"
 
 class Presence(NamedTuple):
     """What a worker says of itself, every `seen_every`. Since `progressed_at` not every poller has made a turn;
-    `clock_offset` is how far its machine's clock is ahead of the database's.
+    `clock_offset` is how far its machine's clock is ahead of the database's; nobody is to call it dead before
+    `heartbeat_timeout` is over, None of a release that didn't say.
     """
 
     worker: str
@@ -32,11 +33,15 @@ class Presence(NamedTuple):
     hears_notifications: bool
     tasks: list[str]
     recurring: list[str]
+    heartbeat_timeout: timedelta | None
 
 
 class Seen(NamedTuple):
-    """A worker as others see it; `is_alive` while it says lately enough that it is here."""
+    """A worker as others see it; `is_alive` while it says lately enough that it is here. `held` are the executions that
+    are in its name: what it has picked and nobody has written, or taken over, yet.
+    """
 
     presence: Presence
     seen_at: datetime
     is_alive: bool
+    held: int

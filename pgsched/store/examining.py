@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import psycopg
+
 from pgsched.domain.execution import RECURRING_INSTANCE
-from pgsched.errors import DatabaseUnavailable
+from pgsched.errors import PgschedError
 from pgsched.store.connecting import translated
 from pgsched.store.operation import Operation, Query, drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime, timedelta
-
-    from psycopg import Connection
 
     from pgsched.store.statement import Names
 
@@ -34,6 +34,9 @@ SETTINGS = (
     "track_counts",
     "transaction_timeout",
 )
+
+LONGEST_S = 3e9
+"""A time may be infinite, which no duration is, nor a number of JSON."""
 
 TABLES = ("table", "failed_table", "workers_table", "leases_table", "migrations_table")
 """As `Names` calls them."""
@@ -61,6 +64,7 @@ class Server(NamedTuple):
 class Table(NamedTuple):
     """One of our tables; `name` is quoted, with its schema, and None where there is no such table."""
 
+    wanted: str
     name: str | None
     schema: str | None
     is_schema_usable: bool
@@ -68,13 +72,12 @@ class Table(NamedTuple):
     is_filtered: bool
 
 
-class Index(NamedTuple):
-    """One of our indexes, or an unusable one of somebody else on our tables; `quoted` is None where it isn't there."""
+class Addition(NamedTuple):
+    """What somebody has added to a table of ours and can refuse a write; quoted, `table` with its schema."""
 
+    kind: str
     name: str
-    quoted: str | None
-    is_usable: bool
-    is_being_built: bool
+    table: str
 
 
 class Storage(NamedTuple):
@@ -83,7 +86,6 @@ class Storage(NamedTuple):
     live_rows: int
     dead_rows: int
     table_bytes: int
-    index_bytes: int
     vacuumed_ago: timedelta | None
     options: list[str]
 
@@ -175,14 +177,13 @@ class Recurrence(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """A poller by what it has picked; heartbeats in seconds since then, None where no row has one."""
+    """A poller by what it has picked; its newest heartbeat in seconds since then, None where no row has one."""
 
     poller: str | None
     executions: int
     tasks: list[str]
     without_heartbeat: int
     newest_heartbeat_s: float | None
-    oldest_heartbeat_s: float | None
 
 
 class FailedExecutions(NamedTuple):
@@ -192,22 +193,22 @@ class FailedExecutions(NamedTuple):
     tasks: list[str] | None
 
 
-def look(connection: Connection[Any], names: Names, operation: Operation[T]) -> T | Unknown:
+def look(connection: psycopg.Connection[Any], names: Names, operation: Operation[T]) -> T | Unknown:
     """The fact, or why it can't be had. Raises: DatabaseUnavailable where the connection is lost."""
     return bounded(connection, names, lambda: drive(connection, names, operation, is_atomic=False))
 
 
-def bounded(connection: Connection[Any], names: Names, ask: Callable[[], T]) -> T | Unknown:
-    """As `look`, for what asks by itself on this connection."""
+def bounded(connection: psycopg.Connection[Any], names: Names, ask: Callable[[], T]) -> T | Unknown:
+    """As `look`, for what asks by itself on this connection. Whatever goes wrong, the other looks are made."""
     limits = {"names": [*LIMITS], "values": [*LIMITS.values()]}
     try:
         with translated(), connection.transaction():
             drive(connection, names, _set(limits), is_atomic=False)
             return ask()
-    except DatabaseUnavailable as error:
+    except (PgschedError, psycopg.Error) as error:
         if connection.closed:
             raise
-        return Unknown(error.reason)
+        return Unknown(getattr(error, "reason", "") or str(error).partition("\n")[0])
 
 
 def _set(limits: Mapping[str, list[str]]) -> Operation[None]:
@@ -240,12 +241,10 @@ def tables(names: Names) -> Operation[Mapping[str, Table]]:
     return dict(zip(TABLES, map(Table._make, rows), strict=True))
 
 
-def indexes(names: Names) -> Operation[list[Index]]:
-    """Every index that is needed, and each other that can't be used."""
-    quoted = [names.quoted(key) for key in ("table", "failed_table")]
-    wanted = {"tables": quoted, "indexes": names.index_names()}
-    rows = yield Query("examine_indexes", wanted)
-    return [Index._make(row) for row in rows]
+def additions(names: Names) -> Operation[list[Addition]]:
+    """Every trigger, rule and constraint that is not ours."""
+    rows = yield Query("examine_additions", {"tables": [names.quoted(key) for key in TABLES]})
+    return [Addition._make(row) for row in rows]
 
 
 def storage(names: Names) -> Operation[Storage | None]:
@@ -294,23 +293,37 @@ def workers() -> Operation[list[SeenWorker]]:
 def queue() -> Operation[list[Waiting]]:
     """Every task that has something waiting."""
     rows = yield Query("examine_queue", {})
-    return [Waiting._make(row) for row in rows]
+    return [Waiting(task, _finite(due_s)) for task, due_s in rows]
 
 
 def recurring(tasks: Collection[str]) -> Operation[list[Recurrence]]:
     """The executions of these tasks, and of those recurring ones that any worker knows."""
     wanted = {"tasks": [*tasks], "instance": RECURRING_INSTANCE}
     rows = yield Query("examine_recurring", wanted)
-    return [Recurrence._make(row) for row in rows]
+    return [
+        Recurrence(task, is_picked, _finite(due_s), failures, *map(_finite_or_never, past))
+        for task, is_picked, due_s, failures, *past in rows
+    ]
 
 
 def held() -> Operation[list[Holder]]:
     """Every poller that holds something."""
     rows = yield Query("examine_held", {})
-    return [Holder._make(row) for row in rows]
+    return [
+        Holder(poller, executions, tasks, without, _finite_or_never(since_s))
+        for poller, executions, tasks, without, since_s in rows
+    ]
 
 
 def failed() -> Operation[FailedExecutions]:
     """What waits for somebody to decide."""
     [row] = yield Query("examine_failed", {})
     return FailedExecutions._make(row)
+
+
+def _finite(seconds: float) -> float:
+    return max(-LONGEST_S, min(LONGEST_S, seconds))
+
+
+def _finite_or_never(seconds: float | None) -> float | None:
+    return None if seconds is None else _finite(seconds)

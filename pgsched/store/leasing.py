@@ -1,5 +1,5 @@
 """What only one worker is to do at a time. A lease runs out by itself, by the database's clock: nobody has to be there
-to let it go, and no session has to last.
+to let it go, and no session has to last. One that lasts longer than any is taken for is of a clock that was wrong.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def take_lease(lease: str, holder: str, length: timedelta) -> Operation[bool]:
     """Have it for so long from now, as its holder still or as the next one; answers whether that is so."""
-    found = yield Query("lease_holder", {"lease": lease})
+    found = yield Query("lease_holder", {"lease": lease, "length": length})
     if found and found[0][0] != holder:
         return False
     wanted = {"lease": lease, "holder": holder, "length": length}

@@ -5,29 +5,30 @@ Never touches an index of somebody else's, never locks out a reader or writer, a
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from psycopg import errors, sql
 
-from pgsched.errors import ConfigError, DatabaseUnavailable, MaintenanceRunning, RowsLocked
+from pgsched.errors import DatabaseUnavailable, MaintenanceRunning, RowsLocked
+from pgsched.store.building import building, online_lock
 from pgsched.store.connecting import translated, translation
-from pgsched.store.migrating import check, index_statements, is_newer, online_lock
+from pgsched.store.indexes import (
+    BLOATED,
+    TABLES,
+    Reason,
+    Repair,
+    dropping,
+    find_indexes,
+    repairs,
+)
+from pgsched.store.migrating import check
 from pgsched.store.operation import Operation, Query, drive
-from pgsched.store.pooling import loses_session
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from pgsched.store.statement import Names
-
-BLOATED = 3
-"""Times what it needs. One that is in use is half empty at times: rebuilding it at 2 would be done again and again."""
-
-LEAST_BYTES = 8 << 20
-"""What less than this could be won by is not worth it."""
 
 PATIENCE = "1min"
 """A rebuild waits for older transactions, and meanwhile keeps autovacuum from the table: not for long."""
@@ -37,29 +38,6 @@ SETTINGS = {
     "transaction_timeout": "0",  # since Postgres 17
     "client_connection_check_interval": "1s",  # a client that was killed is not worked for any longer
 }
-
-TABLES = ("table", "failed_table", "workers_table", "leases_table")
-"""As `Names` calls them."""
-
-
-class Reason(Enum):
-    """Why something is done about an index."""
-
-    LEFT_OVER = "left over"
-    INVALID = "invalid"
-    MISSING = "missing"
-    BLOATED = "bloated"
-
-
-class Repair(NamedTuple):
-    """What is to be done about an index; `quoted` is its name in SQL."""
-
-    name: str
-    quoted: str
-    reason: Reason
-    sql: str
-    size_bytes: int = 0
-
 
 OTHERS_OPEN = "another transaction has not ended in time: `pgsched doctor` names those that have been open for minutes"
 """The server's own words for it are of a lock timeout, and lead nowhere."""
@@ -71,15 +49,6 @@ class Repaired(NamedTuple):
     repair: Repair
     won_bytes: int = 0
     problem: str | None = None
-
-
-class _Index(NamedTuple):
-    name: str
-    quoted: str
-    origin: str
-    is_usable: bool
-    size_bytes: int
-    needed_bytes: int | None
 
 
 def missing_right(connection: psycopg.Connection[Any], names: Names) -> str | None:
@@ -94,18 +63,16 @@ def missing_right(connection: psycopg.Connection[Any], names: Names) -> str | No
 
 
 def planned(
-    connection: psycopg.Connection[Any], names: Names, *, bloated: int = BLOATED
+    connection: psycopg.Connection[Any],
+    names: Names,
+    *,
+    bloated: int = BLOATED,
+    is_counted: bool = False,
 ) -> list[Repair]:
-    """What there is to do, going by what the server's statistics say now. Raises: SchemaMismatch."""
+    """What there is to do with our own, as `repairs` says it. Raises: SchemaMismatch."""
     check(connection, table=names.table, schema=names.schema)
-    found = drive(connection, names, _find_indexes(names), is_atomic=False)
-    repairs = [repair for index in found if (repair := _repair(index, bloated))]
-    if is_newer(connection, names):
-        return repairs  # a later release may do without some of the indexes
-    there = {index.name for index in found}
-    needed = index_statements(names).items()
-    built = [Repair(name, name, Reason.MISSING, text) for name, text in needed if name not in there]
-    return repairs + built
+    found = repairs(connection, names, bloated=bloated, is_counted=is_counted)
+    return [repair for repair in found if repair.reason is not Reason.NOT_OURS]
 
 
 def maintain(
@@ -121,37 +88,17 @@ def maintain(
     broken index can't be told from one that is being built; DatabaseUnavailable where a right is lacking;
     SchemaMismatch; ConfigError where a pooler would lose the lock.
     """
-    with translated(), _alone(connection, names):
+    with translated(), building(connection, names, "maintenance") as is_alone:
+        # Migrations build indexes under the same lock: what is not whole then is not being built by us.
+        if not is_alone:
+            holder = drive(connection, names, _lock_holder(online_lock(names)), is_atomic=False)
+            raise MaintenanceRunning(names.table, holder)
         if lacking := missing_right(connection, names):
             raise DatabaseUnavailable(lacking)
         _set(connection, {**SETTINGS, "lock_timeout": patience})
         for repair in _found(connection, names, bloated):
             yield _done(connection, names, repair)
         drive(connection, names, _remove_old_leases(), is_atomic=False)
-
-
-@contextmanager
-def _alone(connection: psycopg.Connection[Any], names: Names) -> Generator[None]:
-    """Migrations build indexes under the same lock: what is not whole then is not being built by us."""
-    if loses_session(connection):
-        raise ConfigError(
-            "maintenance holds a lock over several transactions, which a pooler in transaction mode would lose",
-            key="DSN",
-            allowed="one that leads to Postgres itself, or through a pooler in session mode",
-        )
-    key = (online_lock(names),)
-    taken = connection.execute(
-        "select pg_try_advisory_lock(hashtextextended(%s, 0))", key
-    ).fetchone()
-    if not (taken and taken[0]):
-        raise MaintenanceRunning(
-            names.table, drive(connection, names, _lock_holder(key[0]), is_atomic=False)
-        )
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
 def _found(connection: psycopg.Connection[Any], names: Names, bloated: int) -> list[Repair]:
@@ -164,7 +111,7 @@ def _found(connection: psycopg.Connection[Any], names: Names, bloated: int) -> l
             connection.execute(
                 sql.SQL("lock table {} in share update exclusive mode").format(tables)
             )
-            return planned(connection, names, bloated=bloated)
+            return planned(connection, names, bloated=bloated, is_counted=True)
     except errors.LockNotAvailable:
         raise RowsLocked(
             f"somebody vacuums table {names.table!r} or builds an index of it, and has not ended in time: "
@@ -183,38 +130,20 @@ def _done(connection: psycopg.Connection[Any], names: Names, repair: Repair) -> 
         is_waiting = isinstance(error, errors.LockNotAvailable)
         problem = OTHERS_OPEN if is_waiting else getattr(told, "reason", str(told))
         return Repaired(repair, problem=problem)
-    sizes = drive(connection, names, _find_indexes(names), is_atomic=False)
+    sizes = drive(connection, names, find_indexes(names), is_atomic=False)
     size_bytes = sum(index.size_bytes for index in sizes if index.name == repair.name)
     return Repaired(repair, max(0, repair.size_bytes - size_bytes))
 
 
 def _drop_left_over(connection: psycopg.Connection[Any], names: Names, failed: Repair) -> None:
     """Every write pays for what a rebuild that was cut short has left; where it stays, the next time drops it."""
-    for index in drive(connection, names, _find_indexes(names), is_atomic=False):
+    for index in drive(connection, names, find_indexes(names), is_atomic=False):
         if index.origin == failed.name != index.name and not index.is_usable:
             try:
-                connection.execute(_dropping(index.quoted).encode())
+                connection.execute(dropping(index.quoted).encode())
             except psycopg.Error:
                 if connection.closed:
                     raise
-
-
-def _repair(index: _Index, bloated: int) -> Repair | None:
-    rebuilding = f"reindex index concurrently {index.quoted}"
-    of_index = (index.name, index.quoted)
-    if not index.is_usable and index.origin != index.name:
-        return Repair(*of_index, Reason.LEFT_OVER, _dropping(index.quoted), index.size_bytes)
-    if not index.is_usable:
-        return Repair(*of_index, Reason.INVALID, rebuilding, index.size_bytes)
-    if index.needed_bytes is None or index.size_bytes - index.needed_bytes < LEAST_BYTES:
-        return None
-    if index.size_bytes < bloated * index.needed_bytes:
-        return None
-    return Repair(*of_index, Reason.BLOATED, rebuilding, index.size_bytes)
-
-
-def _dropping(quoted: str) -> str:
-    return f"drop index concurrently if exists {quoted}"
 
 
 def _set(connection: psycopg.Connection[Any], settings: dict[str, str]) -> None:
@@ -227,14 +156,10 @@ def _set(connection: psycopg.Connection[Any], settings: dict[str, str]) -> None:
 
 
 def _may_maintain(names: Names) -> Operation[tuple[str, list[str]]]:
-    [(role, tables)] = yield Query("may_maintain", {"tables": _quoted_tables(names)})
+    [(role, tables)] = yield Query(
+        "may_maintain", {"tables": [names.quoted(key) for key in TABLES]}
+    )
     return role, tables
-
-
-def _find_indexes(names: Names) -> Operation[list[_Index]]:
-    wanted = {"tables": _quoted_tables(names), "indexes": names.index_names()}
-    rows = yield Query("find_indexes", wanted)
-    return [_Index._make(row) for row in rows]
 
 
 def _lock_holder(key: str) -> Operation[str]:
@@ -247,7 +172,3 @@ def _lock_holder(key: str) -> Operation[str]:
 
 def _remove_old_leases() -> Operation[None]:
     yield Query("remove_old_leases", {})
-
-
-def _quoted_tables(names: Names) -> list[str]:
-    return [names.quoted(key) for key in TABLES]

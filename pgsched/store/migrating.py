@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import errors, sql
 
-from pgsched.errors import ConfigError, DatabaseUnavailable, SchemaMismatch
+from pgsched.errors import DatabaseUnavailable, SchemaMismatch
+from pgsched.store.building import building
 from pgsched.store.connecting import translated, translation
-from pgsched.store.pooling import loses_session
 from pgsched.store.statement import Names, composed, without_comments
 
 if TYPE_CHECKING:
@@ -155,15 +155,10 @@ def script(
     return "\n\n".join([*parts, ""])
 
 
-def online_lock(names: Names) -> str:
-    """What the advisory lock is named after that whoever builds indexes beside everybody's work holds."""
-    return f"pgsched.migrate.online.{names.table}"
-
-
-def is_newer(connection: psycopg.Connection[Any], names: Names) -> bool:
-    """Whether a later release has migrated the schema."""
+def is_current(connection: psycopg.Connection[Any], names: Names) -> bool:
+    """Whether the schema is this release's: nothing is pending, and no later release has migrated it."""
     with translated():
-        return max(_applied(connection, names), default=0) > needed_version()
+        return _applied(connection, names) == {each.version for each in all_migrations()}
 
 
 def index_statements(names: Names) -> dict[str, str]:
@@ -213,15 +208,12 @@ def _apply_online(
     """Statement by statement. What another process is at already is waited for with nothing open: building an index
     concurrently waits for every older transaction, and would wait for one that waits for it.
     """
-    if loses_session(connection):
-        raise ConfigError(
-            f"migration {migration.version:04} holds a lock over several transactions, "
-            "which a pooler in transaction mode would lose",
-            key="DSN",
-            allowed="one that leads to Postgres itself, or through a pooler in session mode",
-        )
-    with _unhurried(connection):
-        return _build(connection, names, migration)
+    who = f"migration {migration.version:04}"
+    with building(connection, names, who) as is_alone, _unhurried(connection):
+        if is_alone:
+            return _build(connection, names, migration)
+    time.sleep(random.uniform(0.2, 1.0))
+    return []
 
 
 @contextmanager
@@ -241,23 +233,13 @@ def _unhurried(connection: psycopg.Connection[Any]) -> Generator[None]:
 def _build(
     connection: psycopg.Connection[Any], names: Names, migration: Migration
 ) -> list[Migration]:
-    key = (online_lock(names),)
-    held = connection.execute(
-        "select pg_try_advisory_lock(hashtextextended(%s, 0))", key
-    ).fetchone()
-    if held is None or not held[0]:
-        time.sleep(random.uniform(0.2, 1.0))  # another process is building
+    if migration not in _pending(connection, names):
         return []
-    try:
-        if migration not in _pending(connection, names):
-            return []
-        _drop_half_built(connection, names)
-        for statement in _statements(migration):
-            connection.execute(composed(statement, {**names.identifiers(), **CONCURRENTLY}))
-        connection.execute(_record(migration, names))
-        return [migration]
-    finally:
-        connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)
+    _drop_half_built(connection, names)
+    for statement in _statements(migration):
+        connection.execute(composed(statement, {**names.identifiers(), **CONCURRENTLY}))
+    connection.execute(_record(migration, names))
+    return [migration]
 
 
 def _drop_half_built(connection: psycopg.Connection[Any], names: Names) -> None:

@@ -41,7 +41,7 @@ _MOST = {"most": MOST_COUNTED}
 QUERIES = (
     Query("set_for_transaction", {"names": list(_SETTINGS), "values": list(_SETTINGS.values())}),
     Query("count_states", _MOST),
-    Query("list_workers", {}),
+    Query("list_workers", _MOST),
     Query("due_tasks", {}),
     Query("failing_tasks", {**_MOST, "limit": MOST_TASKS}),
     Query("failed_tasks", {**_MOST, "limit": MOST_TASKS}),
@@ -57,7 +57,7 @@ def overview(connection: Connection[Any], names: Names) -> Overview:
         )
     return Overview(
         at=counts[0],
-        workers=[Seen(Presence(*row[:15]), *row[15:]) for row in workers],
+        workers=[Seen(Presence(*row[:16]), *row[16:]) for row in workers],
         queue=queue_of(counts),
         due=[DueTask(*row) for row in due],
         failing=[FailingTask(*row) for row in failing],

@@ -30,6 +30,7 @@ FRAGMENTS = (
     "next_failures",
     "next_crashes",
     "attempts",
+    "worker_of_poller",
     "dead_by_fence",
     "dead_by_heartbeat",
     "dead_by_poller",

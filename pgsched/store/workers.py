@@ -17,7 +17,7 @@ PATIENCE = timedelta(milliseconds=500)
 
 
 def write_presence(presence: Presence) -> Sequence[Query]:
-    """Say that it is here, and forget whoever was not seen for a day. To be run together."""
+    """Say that it is here, and forget whoever was not seen for an hour. To be run together."""
     return (_patiently(), Query("write_worker", presence._asdict()))
 
 

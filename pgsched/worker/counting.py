@@ -60,7 +60,7 @@ class Counting:
 
     def note_answered(self, run: Run, receipt: Receipt) -> None:
         """A completion has its receipt. What was handed back without having run is no run."""
-        execution, outcome, started_at, duration_s, _ = run.finished
+        execution, outcome, started_at, duration_s, _, _ = run.finished
         self._written += 1
         if receipt is not CHANGED:
             self._tally.add(1, STALE, execution.task_name)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from pgsched.domain.context import Surroundings
     from pgsched.domain.execution import Held
-    from pgsched.domain.outcome import Outcome
+    from pgsched.domain.outcome import Outcome, SpanIds
     from pgsched.tracing import RunTracing
     from pgsched.worker.board import Board
     from pgsched.worker.nursery import Nursery
@@ -77,6 +77,7 @@ class Executor:
         report: Callable[[], None],
     ) -> None:
         self._runnables = runnables_of(plan.tasks, tracing)
+        self._tracing = tracing
         self._start_within_s = plan.heartbeat_timeout.total_seconds() * START_WITHIN
         self._board = board
         self._nursery = nursery
@@ -194,7 +195,15 @@ class Executor:
     def given_up(self, execution: Held) -> Run:
         """What is to be written for one that is overdue, once its process is gone."""
         outcome = overran(self._runnables[execution.task_name].task)
-        return self._decided(Finished(execution, outcome, monotonic(), 0.0))
+        span = self._lost(execution, outcome, duration_s=0.0)
+        return self._decided(Finished(execution, outcome, monotonic(), 0.0, span=span))
+
+    def _lost(self, execution: Held, outcome: Outcome, *, duration_s: float) -> SpanIds | None:
+        """A run that was ended from outside has a span all the same."""
+        if self._tracing is None:
+            return None
+        task = self._runnables[execution.task_name].task
+        return self._tracing.note_lost(task, execution, outcome, duration_s=duration_s)
 
     def _next(self, *, is_async: bool) -> Held | None:
         """The waiting execution that takes over the slot of one that ended; None frees the slot."""
@@ -281,7 +290,10 @@ class Executor:
         cell = self._board.enter(execution.seq)
         try:
             duration_s = monotonic() - started_at
-            return self._decided(Finished(execution, answer, started_at, duration_s))
+            if answer is None:
+                return self._decided(Finished(execution, Interrupted(), started_at, duration_s))
+            span = self._lost(execution, answer, duration_s=duration_s)
+            return self._decided(Finished(execution, answer, started_at, duration_s, span=span))
         finally:
             self._board.leave(cell)
 

@@ -20,7 +20,7 @@ from pgsched.worker.clock import monotonic
 from pgsched.worker.housekeeper import Household, Housekeeper
 from pgsched.worker.poller import Poller, Shared
 from pgsched.worker.process import Pipe, fork, new_pipe
-from pgsched.worker.reporting import Reporting
+from pgsched.worker.reporting import REPORTER_GRACE_S, Reporting
 from pgsched.worker.roster import Ended, Member, Orders, Roster
 from pgsched.worker.runner import run_errand
 from pgsched.worker.upkeep import Upkeep
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pgsched.worker.runners import Request
 
 HOUSEKEEPER_GRACE_S = 7.0
-REPORTER_GRACE_S = 2.0
 
 
 class Family:

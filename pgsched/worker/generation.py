@@ -26,6 +26,9 @@ VARIABLE = "PGSCHED_PREDECESSOR"
 READY = "READY=1"
 REFUSED = "REFUSED="
 
+LONGEST_REASON = 1000
+"""Characters: a service manager drops what is longer than 4096 bytes, and READY=1 with it."""
+
 WORK = "WORK"
 """The order to a generation that is ready: it works in the place of the former one."""
 RETIRE = "RETIRE"
@@ -75,7 +78,7 @@ class Predecessor(Line):
 
     def refuse(self, reason: str) -> None:
         """Say why this generation can't work."""
-        self.tell(REFUSED + " ".join(reason.split()))
+        self.tell(REFUSED + " ".join(reason.split())[:LONGEST_REASON])
 
 
 class Generation:
@@ -87,6 +90,8 @@ class Generation:
         self.started_at = monotonic()
         self.is_up = False
         """Whether it has ever spoken: it does before its first poller, and obeys from then on."""
+        self.has_worked = False
+        """Whether it has ever had the place of the former one."""
 
     def heard(self) -> list[str]:
         """What it has said since the last time."""
@@ -99,6 +104,7 @@ class Generation:
 
     def stop(self, order: str) -> None:
         """One that isn't up yet holds nothing, and can't be told anything."""
+        self.heard()  # it may have become so while this process was at something else
         if self.is_up:
             self.line.tell(order)
         else:

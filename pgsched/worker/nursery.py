@@ -47,16 +47,16 @@ class Nursery:
         self._channels: set[socket.socket] = set()
         self._changing = threading.Lock()
 
-    def run(self, task: AnyTask, execution: Held) -> Run | Outcome:
-        """Run it in a process of its own; answers when that process is gone.
+    def run(self, task: AnyTask, execution: Held) -> Run | Outcome | None:
+        """Run it in a process of its own; answers when that process is gone, or None where there was none to be had.
 
         What it did where it could tell, and otherwise an outcome: `Crashed` where the process died, `Failed` where it
-        was ended because its time was over, `Interrupted` where it was made to end or could not be started.
+        was ended because its time was over, `Interrupted` where it was made to end.
         """
         channel = self._hire(task)
         if channel is None:
             threading.Event().wait(PAUSE_S)
-            return Interrupted()
+            return None
         try:
             with suppress(OSError):  # it is gone already: how, is heard
                 channel.settimeout(LONGEST_WAIT_S)

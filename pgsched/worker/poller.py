@@ -44,6 +44,7 @@ from pgsched.worker.surroundings import surroundings_of
 from pgsched.worker.telling import Teller
 from pgsched.worker.timer import Timer
 from pgsched.worker.wakeup import Bell, Wakeup, readable
+from pgsched.worker.wills import Last
 
 if TYPE_CHECKING:
     import socket
@@ -118,8 +119,9 @@ class Poller:
         self._ready = shared.ready
         self._is_ready = False
         self._log = Logger(poller=identity)
-        # Ctrl-C goes to the whole foreground group; the supervisor alone decides what it means.
-        self._signals = Signals((DRAIN, RETIRE, AT_ONCE), ignored=(signal.SIGINT,))
+        # What may come to the whole group: the supervisor alone decides what it means.
+        ignored = (signal.SIGINT, signal.SIGHUP)
+        self._signals = Signals((DRAIN, RETIRE, AT_ONCE), ignored)
         self._stage = Stage.RUNNING
         self._stage_ends_at = math.inf
         self._status = EXIT_OK
@@ -174,6 +176,8 @@ class Poller:
             self._board.note(Moment.TURNED, monotonic())
         self._session.close()
         self._leave_will()
+        if self._tracing is not None:
+            self._tracing.end_open()
         flush()
         self._log.info(Event.POLLER_STOPPED, pid=os.getpid(), held=len(self._holding))
         self._board.note(Moment.LEFT, monotonic())
@@ -396,7 +400,9 @@ class Poller:
         """Runs that don't end with their time end with this process: what becomes of them is written after it."""
         if overdue := self._executor.overdue:
             runs = [self._executor.given_up(execution) for execution in overdue]
-            self._wills.leave(self._identity, [run.decided.completion for run in runs])
+            self._wills.leave(
+                self._identity, [Last(run.decided.completion, run.finished.span) for run in runs]
+            )
 
     def _advance(self) -> None:
         """On to the next stage, when this one's work is done or its time is over.

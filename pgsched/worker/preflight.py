@@ -16,12 +16,13 @@ from pgsched.domain.request import new_execution
 from pgsched.errors import ConfigError, DatabaseUnavailable, SchemaMismatch, TaskModuleError
 from pgsched.log import Event, Logger
 from pgsched.store.connecting import connection
-from pgsched.store.migrating import check
+from pgsched.store.migrating import check, needed_version
 from pgsched.store.operation import drive
 from pgsched.store.picking import database_now
 from pgsched.store.pooling import is_pooled, loses_session
 from pgsched.store.reading import get
 from pgsched.store.scheduling import schedule
+from pgsched.store.statement import statements
 from pgsched.worker.process import EXIT_OK, Pipe, fork
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 def preflight(plan: Plan) -> None:
     """Raises: DatabaseUnavailable, SchemaMismatch, TaskModuleError (a schedule that can't say its first time)."""
+    # Before the first fork: what is forked when another release lies in its place must not read that one's.
+    statements(plan.database.names)
+    needed_version()
     found = Pipe(*os.pipe())
     pid = fork("pgsched: preflight", lambda: _child(plan, found), closing=(found.reading,))
     os.close(found.writing)

@@ -28,8 +28,10 @@ EXIT_BUG = 70
 DRAIN = signal.SIGTERM
 """From the supervisor (or an operator) to a poller: stop picking, let running tasks end."""
 
-RETIRE = signal.SIGHUP
-"""To a poller: stop picking, let running tasks end, however long they take."""
+RETIRE = signal.SIGUSR2
+"""To a poller: stop picking, let running tasks end, however long they take. To a reporter: end. Not SIGHUP, which
+somebody may send to all of them: a reload that is refused changes nothing.
+"""
 
 AT_ONCE = signal.SIGQUIT
 """To a poller: write what is finished and leave."""

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
-    from pgsched.domain.completion import Completion
     from pgsched.log import Logger
     from pgsched.store.liveness import Recovered
     from pgsched.store.session import Session
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from pgsched.worker.plan import Plan
     from pgsched.worker.roster import Ended
     from pgsched.worker.tally import Tally
-    from pgsched.worker.wills import Wills
+    from pgsched.worker.wills import Last, Wills
 
 LAST_LOOKS = 3
 """So many of them must have been made before the worker may end."""
@@ -177,18 +176,21 @@ class Recovery:
         if not will:
             return
         writer = Writer(ended.identity, self._plan.polling_interval)
+        completions = [last.completion for last in will]
         try:
             receipts = self._session.run(
-                preceded(IMPATIENT, complete(self._session.names, writer, will)), is_atomic=True
+                preceded(IMPATIENT, complete(self._session.names, writer, completions)),
+                is_atomic=True,
             )
         except InvalidData as refused:  # what ran is due again instead
             self._log.error(Event.COMPLETION_REFUSED, poller=ended.identity, error=str(refused))
             receipts = []
         self._wills.forget(ended.identity)
-        for completion, receipt in zip(will, receipts, strict=False):
-            self._tell_will(ended.identity, completion, receipt)
+        for last, receipt in zip(will, receipts, strict=False):
+            self._tell_will(ended.identity, last, receipt)
 
-    def _tell_will(self, poller: str, completion: Completion, receipt: Receipt) -> None:
+    def _tell_will(self, poller: str, last: Last, receipt: Receipt) -> None:
+        completion, span = last
         held = completion.execution
         facts: dict[str, object] = {
             "task": held.task_name,
@@ -196,6 +198,7 @@ class Recovery:
             "attempt": held.consecutive_failures + 1,
             "poller": poller,
             "reason": "timeout",
+            **(span._asdict() if span else {}),
         }
         if receipt is not Receipt.CHANGED:
             stale = {"held_version": held.version, "receipt": receipt.value}

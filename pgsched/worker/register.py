@@ -101,4 +101,5 @@ class Register:
             hears_notifications=hears,
             tasks=sorted(tasks),
             recurring=sorted(name for name, task in tasks.items() if task.schedule is not None),
+            heartbeat_timeout=self._plan.heartbeat_timeout,
         )

@@ -18,7 +18,7 @@ from pgsched.worker.board import Moment
 from pgsched.worker.clock import monotonic
 from pgsched.worker.page import Page, Server, Site
 from pgsched.worker.probing import Probing
-from pgsched.worker.process import EXIT_OK, Signals
+from pgsched.worker.process import EXIT_OK, RETIRE, Signals
 from pgsched.worker.readiness import liveness, readiness
 from pgsched.worker.wakeup import readable
 
@@ -58,15 +58,15 @@ class Reporter:
         self._log = Logger()
         # It ends with its supervisor, after all others: a signal to the whole group must not end it.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
-        Signals((), ignored=ignored)
+        self._signals = Signals((RETIRE,), ignored)
         self._probing = Probing(plan, reported.holder)
         self._server: Server | None = None
         self._tries = 0
         self._next_try_at = 0.0
 
     def run(self) -> int:
-        """Run until the supervisor is gone or has nobody else left."""
-        while self._lifeline not in readable([self._lifeline], self._wait_s()):
+        """Run until the supervisor is gone or has nobody else left, or another generation is to have the port."""
+        while not readable([self._lifeline, self._signals.bell.fileno()], self._wait_s()):
             if self._server is None and self._next_try_at <= monotonic():
                 self._listen()
             self._probing.turn()

@@ -6,6 +6,7 @@ Where nothing is to be monitored there is no tally anywhere, and no reporter is 
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,15 @@ from pgsched.worker.metrics import (
     RECYCLED,
     RESIDENT,
 )
-from pgsched.worker.process import fork, resident_bytes
+from pgsched.worker.process import RETIRE, fork, resident_bytes
 from pgsched.worker.roster import End
 
 if TYPE_CHECKING:
     from pgsched.worker.plan import Plan
     from pgsched.worker.tally import Tally
+
+REPORTER_GRACE_S = 2.0
+"""For its last words to the database: whoever samples lets the lease go, or nobody would for its length."""
 
 RESTART_REASONS = {End.DIED: DIED, End.KILLED: KILLED, End.IN_ORDER: RECYCLED}
 
@@ -70,7 +74,9 @@ class Reporting:
 
     def end(self) -> None:
         """Another generation of this worker is to have the port. Nothing that was counted is the reporter's."""
-        self.reporter.wait_end(0.0)
+        if self.reporter.pid is not None:
+            os.kill(self.reporter.pid, RETIRE)
+        self.reporter.wait_end(REPORTER_GRACE_S)
         self.reporter.pid = None
         self.reporter.restart_at = math.inf
 

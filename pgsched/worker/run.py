@@ -12,6 +12,7 @@ from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished
 from pgsched.domain.task import caller_of
 from pgsched.domain.text import storable
 from pgsched.log import bind_run
+from pgsched.tracing import run_span
 from pgsched.worker.clock import monotonic
 from pgsched.worker.process import end_stray
 
@@ -50,7 +51,7 @@ def runnables_of(tasks: Mapping[str, AnyTask], tracing: RunTracing | None) -> di
     return {
         name: Runnable(
             task,
-            tracing.traced(caller_of(task)) if tracing else caller_of(task),
+            tracing.traced(task) if tracing else caller_of(task),
             task.is_async and not task.needs_process,
             task.needs_process,
         )
@@ -79,7 +80,8 @@ def finished_of(context: ExecutionContext, outcome: Outcome, started_at: float) 
     if context.is_complete:
         outcome = Committed(outcome.error if isinstance(outcome, Failed) else None)
     duration_s = monotonic() - started_at
-    return Finished(context.execution, outcome, started_at, duration_s, tuple(context.followups))
+    followups = tuple(context.followups)
+    return Finished(context.execution, outcome, started_at, duration_s, followups, run_span())
 
 
 def failed_of(error: BaseException) -> Failed:

@@ -25,10 +25,10 @@ READY_WITHIN_S = 75.0
 
 
 class EndedGeneration(NamedTuple):
-    """A generation is gone: did it ever work, was it the one that worked, and with which exit status?"""
+    """A generation is gone: was it the one that worked, had it ever, and with which exit status?"""
 
-    has_worked: bool
     was_current: bool
+    has_worked: bool
     status: int
 
 
@@ -40,7 +40,6 @@ class Succession:
         self._coming: Generation | None = None
         self._current: Generation | None = None
         self._leaving: list[Generation] = []
-        self._refused: list[Generation] = []
         self._is_asked_again = False
         self._is_stopping = False
 
@@ -68,8 +67,7 @@ class Succession:
 
     @property
     def _all(self) -> list[Generation]:
-        known = (self._coming, self._current, *self._leaving, *self._refused)
-        return [each for each in known if each is not None]
+        return [each for each in (self._coming, self._current, *self._leaving) if each is not None]
 
     def begin(self) -> None:
         """Start the next generation; where one is being started, another one after it: it reads what is there then."""
@@ -108,6 +106,7 @@ class Succession:
             self._current.line.tell(RETIRE)
             self._leaving.append(self._current)
         self._current, self._coming = generation, None
+        generation.has_worked = True
 
     def let_work(self) -> None:
         """Nothing of the former one is in the way any more."""
@@ -123,7 +122,7 @@ class Succession:
     def _refuse(self, reason: str) -> None:
         assert self._coming is not None
         self._coming.stop(RETIRE)
-        self._refused.append(self._coming)
+        self._leaving.append(self._coming)
         self._coming = None
         self._tell_refused(reason)
         self._go_on()
@@ -149,16 +148,15 @@ class Succession:
         if generation is None:
             return None
         was_current = generation is self._current
-        has_worked = was_current or generation in self._leaving
         if generation is self._coming:
             self._coming = None
             self._note_never_ready(generation, status)
         elif was_current:
             self._current = None
         else:
-            (self._leaving if has_worked else self._refused).remove(generation)
+            self._leaving.remove(generation)
         generation.line.close()
-        return EndedGeneration(has_worked, was_current, status)
+        return EndedGeneration(was_current, generation.has_worked, status)
 
     def _note_never_ready(self, generation: Generation, status: int) -> None:
         if self._is_stopping:

@@ -79,6 +79,8 @@ class Teller:
         """What has never started has no time of its own to tell."""
         execution = finished.execution
         facts = {**_names_of(execution), "attempt": execution.consecutive_failures + 1}
+        if finished.span is not None:
+            facts |= finished.span._asdict()
         if finished.started_at:
             lateness = self._clock.at(finished.started_at) - execution.execution_time
             facts["lateness_s"] = round(lateness.total_seconds(), 4)

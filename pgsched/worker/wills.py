@@ -13,16 +13,24 @@ import secrets
 import struct
 import sys
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgsched.domain.completion import Completion
+    from pgsched.domain.outcome import SpanIds
 
 LENGTH = struct.Struct("Q")
 
 MARK_BYTES = 16
+
+
+class Last(NamedTuple):
+    """What is to be written for a run, and its span, for the log."""
+
+    completion: Completion
+    span: SpanIds | None
 
 
 class Wills:
@@ -36,12 +44,12 @@ class Wills:
         self._mark = secrets.token_bytes(MARK_BYTES)
         self._carried_out: set[str] = set()
 
-    def leave(self, poller: str, completions: Sequence[Completion]) -> None:
+    def leave(self, poller: str, lasts: Sequence[Last]) -> None:
         """The last thing a poller does."""
-        will = pickle.dumps((poller, list(completions)))
+        will = pickle.dumps((poller, list(lasts)))
         os.write(self._file, self._mark + LENGTH.pack(len(will)) + will)
 
-    def of(self, poller: str) -> list[Completion]:
+    def of(self, poller: str) -> list[Last]:
         """What a poller that has ended left to be written; nothing where it left it unfinished."""
         if poller in self._carried_out:
             return []
@@ -50,9 +58,9 @@ class Wills:
             will = record[LENGTH.size :]
             if record[: LENGTH.size] != LENGTH.pack(len(will)):
                 continue
-            who, completions = pickle.loads(will)  # noqa: S301 a poller's of this worker
+            who, lasts = pickle.loads(will)  # noqa: S301 a poller's of this worker
             if who == poller:
-                return list(completions)
+                return list(lasts)
         return []
 
     def forget(self, poller: str) -> None:

@@ -33,7 +33,7 @@ def failed(project: Project, count: int = 1) -> dict[tuple[str, str], FailedExec
     """So many failed executions, as soon as they are there."""
     found = wait_until(
         lambda: each if len(each := project.client.list(state="failed")) >= count else None,
-        describe=f"{count} to fail; there are {project.client.list()}",
+        describe=lambda: f"{count} to fail; there are {project.client.list()}",
     )
     return {
         (each.task_name, each.task_instance): each

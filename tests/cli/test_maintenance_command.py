@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pgsched.store.migrating import online_lock
+from pgsched.store.building import online_lock
 from pgsched.store.statement import Names
 
 if TYPE_CHECKING:

@@ -157,6 +157,34 @@ def test_what_is_wrong_comes_first_and_worst(on_database: Command, database: str
     }
 
 
+def test_silent_workers_do_not_hide_those_that_work_nor_those_that_hold_work(
+    on_database: Command, database: str
+) -> None:
+    """Of pods that crash and are named anew each time there are fifty."""
+    for number in range(50):
+        a_worker(database, f"pod-{number:02}", silence=f"{number + 5} min")
+    a_worker(database, "alive")
+    a_worker(database, "zz-holder", silence="58 min")
+    execute(
+        database,
+        "insert into scheduled_tasks (task_name, task_instance, picked, picked_by)"
+        " select 'send', n::text, true, 'zz-holder/0-1f' from generate_series(1, 3) as n",
+    )
+    told = on_database("status").out
+    rows = [line.split()[0] for line in told.splitlines() if "host" in line and " 7 " in line]
+    assert rows == ["zz-holder", "alive", *(f"pod-{number:02}" for number in range(5))]
+    assert "silent, holds 3" in told
+    assert "… 45 more: --json" in told
+    assert "50 workers went away without a word, or can't reach the database: pod-00 (5m" in told
+    assert "zz-holder (58m" in told
+    assert "in their name: 3 executions" in told
+    document = on_database("status", "--json").json
+    kinds = [each["kind"] for each in document["problems"]]
+    assert kinds[:2] == ["worker-silent-holding", "worker-silent"]
+    assert {seen["worker"]: seen["held"] for seen in document["workers"]}["zz-holder"] == 3
+    assert len(document["workers"]) == 52
+
+
 def test_all_workers_draining_is_told(on_database: Command, database: str) -> None:
     a_worker(database, "w", state="draining")
     assert "all-draining" in problems(on_database)

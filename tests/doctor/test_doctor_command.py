@@ -115,13 +115,22 @@ def test_findings_come_worst_first_with_what_mends_them(patient: Patient) -> Non
     assert answer.returncode == 1
     told = re.findall(r"^(critical|warning|note|ok) +(.*)$", answer.stdout, re.MULTILINE)
     assert [severity for severity, _ in told[:4]] == ["critical", "warning", "note", "ok"]
-    assert 'create index concurrently if not exists "idx_My ""Jobs""_held"' in answer.stdout
+    assert "\n            $ pgsched maintenance\n" in answer.stdout
     assert "\x1b" not in answer.stdout
     document = json.loads(doctor(patient, "--json").stdout)
     assert document["is_well"] is False
     assert [each["severity"] for each in document["findings"]] == ["critical", "warning", "note"]
-    assert document["findings"][0]["fix"]["language"] == "sql"
+    assert document["findings"][0]["fix"]["language"] == "shell"
     assert {each["check"] for each in document["checks"]} == {name_of(check) for check in CHECKS}
+
+
+def test_what_mends_it_goes_to_the_database_that_was_looked_at(
+    patient: Patient, config: Path
+) -> None:
+    """Without its --dsn it would go to that of the config."""
+    patient.sql('drop index "own schema"."idx_My ""Jobs""_held"')
+    words = ("--config", str(config), "--dsn", patient.conninfo)
+    assert f"$ pgsched maintenance --config {config} --dsn DSN\n" in doctor(patient, *words).stdout
 
 
 def test_notes_alone_leave_the_exit_status_at_0(patient: Patient) -> None:

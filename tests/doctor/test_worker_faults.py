@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -304,3 +305,33 @@ def test_this_machines_clock_is_wrong(patient: Patient, offset: timedelta) -> No
     finding = patient.finding("clocks", clock_offset=offset)
     assert finding.severity is NOTE
     assert abs(finding.facts["offset_s"] - offset.total_seconds()) < 1
+
+
+def test_times_without_end_are_told_as_any_other(patient: Patient) -> None:
+    """Neither a duration nor JSON has one."""
+    patient.worker(tasks=["known"])
+    patient.execution("unknown", execution_time="-infinity")
+    patient.execution("known", execution_time="-infinity")
+    patient.execution("later", execution_time="infinity")
+    patient.execution("held", picked=True, picked_by="x/1", last_heartbeat="-infinity")
+    report = patient.report()
+    assert {check for check, _ in report.findings} == {
+        "unknown-tasks",
+        "late-tasks",
+        "stuck-executions",
+    }
+    for _, finding in report.findings:
+        json.dumps(dict(finding.facts), allow_nan=False)
+
+
+def test_a_look_whose_answer_can_not_be_read_leaves_the_others(patient: Patient) -> None:
+    patient.worker(seen_at="infinity", progressed_at="infinity")
+    patient.sql(f"alter table {TABLE} reset (fillfactor)")
+    report = patient.report()
+    assert [check for check, _ in report.findings] == ["autovacuum"]
+    assert {"workers", "clocks"} <= {each.check for each in report.results if each.unknown}
+
+
+def test_work_that_was_always_due_and_nobody_alive(patient: Patient) -> None:
+    patient.execution("lonely", execution_time="-infinity")
+    assert patient.finding("workers").severity is CRITICAL

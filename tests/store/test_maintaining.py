@@ -8,9 +8,12 @@ import psycopg
 import pytest
 
 from pgsched.errors import DatabaseUnavailable, MaintenanceRunning, RowsLocked
-from pgsched.store.maintaining import OTHERS_OPEN, Reason, maintain, planned
-from pgsched.store.migrating import migrate, online_lock
+from pgsched.store.building import online_lock
+from pgsched.store.indexes import Reason
+from pgsched.store.maintaining import OTHERS_OPEN, maintain, planned
+from pgsched.store.migrating import migrate
 from pgsched.store.statement import Names
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -65,6 +68,16 @@ def test_what_is_well_is_left_alone(store: Store) -> None:
     assert repaired(store.connection) == {}  # large, and full
 
 
+def test_what_is_wide_as_nobody_knows_is_not_called_bloated(store: Store) -> None:
+    """A column without statistics, here by its owner's wish, is not taken for a narrow one."""
+    store.connection.execute("alter table scheduled_tasks alter task_instance set statistics 0")
+    store.connection.execute(
+        "insert into scheduled_tasks (task_name, task_instance)"
+        " select 't', repeat(md5(n::text), 10) from generate_series(1, 50000) as n"
+    )
+    assert repaired(store.connection) == {}
+
+
 def test_broken_indexes_are_mended_and_what_is_left_over_goes(
     store: Store, other: Connection
 ) -> None:
@@ -103,7 +116,7 @@ def test_a_bloated_index_is_small_again_wherever_its_table_is(store: Store) -> N
     quoted = names.quoted("table")
     for statement in BLOAT:
         connection.execute(statement.format(quoted).encode())
-    found = planned(connection, names)
+    found = wait_until(lambda: planned(connection, names), describe="the statistics")
     assert {repair.reason for repair in found} == {Reason.BLOATED}
     assert {repair.name.rpartition("_")[2] for repair in found} == {"pkey"}
     assert planned(connection, names, bloated=100_000) == []
@@ -111,6 +124,28 @@ def test_a_bloated_index_is_small_again_wherever_its_table_is(store: Store) -> N
     assert [each.problem for each in done] == [None]
     assert all(each.won_bytes > 0.9 * each.repair.size_bytes for each in done)
     assert planned(connection, names) == []
+
+
+def test_tables_that_the_role_may_not_look_at_are_not_looked_at(store: Store) -> None:
+    """It may read one in a schema that it may not use: naming it is refused."""
+    connection = store.connection
+    connection.execute("create schema hidden")
+    connection.execute("create table hidden.theirs as select 'x' as task_name")
+    connection.execute("insert into scheduled_tasks (task_name, task_instance) values ('t', 'x')")
+    connection.execute("analyze")
+    name = f"peeping_{connection.info.dbname}"
+    for statement in (
+        "create role {0}",
+        "grant select on hidden.theirs, scheduled_tasks_migrations to {0}",
+        "set role {0}",
+    ):
+        connection.execute(statement.format(name).encode())
+    try:
+        assert planned(connection, store.names) == []
+    finally:
+        connection.execute("reset role")
+        connection.execute(f"drop owned by {name}".encode())
+        connection.execute(f"drop role {name}".encode())
 
 
 def test_only_one_is_at_it_and_it_is_told_who(store: Store, other: Connection) -> None:

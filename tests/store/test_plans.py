@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,11 +15,13 @@ import pytest
 
 from pgsched.domain.completion import Delete
 from pgsched.domain.execution import NewExecution, TaskInstance
+from pgsched.domain.presence import Presence
 from pgsched.errors import ExecutionNotFound
 from pgsched.store import completing, liveness, picking, reading, scheduling
 from pgsched.store.connecting import connect, connect_worker, worker_settings
 from pgsched.store.operation import Query, drive
 from pgsched.store.statement import Names, statements
+from pgsched.store.workers import write_presence
 from pgsched.worker.guard import Guard
 from tests.postgres import new_database
 
@@ -106,7 +108,36 @@ def recovery(connection: psycopg.Connection[Any]) -> Query:
     )
 
 
+def presence(connection: psycopg.Connection[Any]) -> Query:
+    connection.execute(
+        "insert into scheduled_tasks_workers (worker, host, pid, version, started_at, seen_at, seen_every, state,"
+        " pollers, slots, busy, clock_offset, hears_notifications, tasks) select 'gone', 'h', 1, '0', now(),"
+        " now() - interval '2 hours', '5 s', 'running', 1, 1, 0, '0', true, '{}'"
+    )
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    me = Presence(
+        worker="me",
+        host="h",
+        pid=1,
+        version="1",
+        started_at=long_ago,
+        seen_every=timedelta(seconds=30),
+        state="running",
+        pollers=1,
+        slots=1,
+        busy=0,
+        progressed_at=None,
+        clock_offset=timedelta(0),
+        hears_notifications=True,
+        tasks=["t"],
+        recurring=[],
+        heartbeat_timeout=timedelta(minutes=5),
+    )
+    return write_presence(me)[1]
+
+
 STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = {
+    "a worker's row, while another is to be forgotten": (presence, 260),
     "survey": (lambda _: first_query(picking.survey(["t", "u"])), 80),
     "overdue of unknown tasks": (
         lambda _: first_query(picking.overdue_unknown(["t"], overdue=timedelta(minutes=1))),
@@ -129,6 +160,7 @@ STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = 
     ),
     "recover what died": (recovery, 260),
     "states, counted up to 100": (lambda _: Query("count_states", {"most": 100}), 400),
+    "workers, and what they hold up to 100": (lambda _: Query("list_workers", {"most": 100}), 120),
     "due tasks": (lambda _: Query("due_tasks", {}), 100),
     "failing tasks": (lambda _: Query("failing_tasks", {"most": 100, "limit": 10}), 20),
     "recurring tasks": (lambda _: Query("recurring_tasks", {"instance": "default"}), 20),

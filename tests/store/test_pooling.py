@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgsched import Client
 from pgsched.errors import ConfigError, DatabaseUnavailable
+from pgsched.store import pooling
 from pgsched.store.connecting import connect, connect_async, translated
 from pgsched.store.migrating import all_migrations, migrate, needed_version, script
 from pgsched.store.operation import Query
@@ -55,6 +56,21 @@ def test_a_session_that_changes_hands_is_noticed(server: str, database: str, mor
             other.rollback()
         with connect(conninfo) as connection:
             assert loses_session(connection)
+
+
+def test_a_pooler_whose_last_session_is_ours_is_not_waited_for(
+    server: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for us to leave, for two minutes: without a limit of our own so would we."""
+    monkeypatch.setattr(pooling, "PATIENCE_S", 0.1)
+    few = "default_pool_size = 1\nquery_wait_timeout = 60\n"
+    with (
+        pgbouncer(server, "session", few) as pooler,
+        connect(pooler.conninfo(database)) as connection,
+    ):
+        with pytest.raises(DatabaseUnavailable, match="no second connection"):
+            loses_session(connection)
+        assert connection.execute("select 1").fetchall() == [(1,)]
 
 
 def test_a_pooler_in_session_mode_keeps_it(server: str, database: str) -> None:

@@ -135,6 +135,13 @@ def test_a_lease_is_one_holders_until_it_runs_out_or_is_let_go(store: Store) -> 
     assert take("a")
 
 
+def test_a_lease_that_a_clock_ahead_of_time_has_given_is_nobodys(store: Store) -> None:
+    """Without the bound on the future nobody would have it before the clock is as far."""
+    assert store.run(take_lease("sampler", "a", 3 * HOUR))
+    assert store.run(take_lease("sampler", "b", HOUR))
+    assert not store.run(take_lease("sampler", "c", HOUR / 2 + timedelta(seconds=1)))
+
+
 def test_of_two_that_try_at_once_one_has_the_lease(store: Store, database: str) -> None:
     """Both have seen that it is free. Without the `where` of take_lease.sql both have it."""
 

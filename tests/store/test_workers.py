@@ -1,9 +1,9 @@
-"""Rows of those who work here: written by themselves, removed by themselves, forgotten after a day."""
+"""Rows of those who work here: written by themselves, removed by themselves, forgotten after an hour."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
@@ -12,9 +12,7 @@ from pgsched.store.operation import run_together
 from pgsched.store.overview import overview
 from pgsched.store.statement import Names
 from pgsched.store.workers import remove_presence, write_presence
-
-if TYPE_CHECKING:
-    from tests.store.acting import Store
+from tests.store.acting import HOUR, Store
 
 NAMES = Names()
 W = Presence(
@@ -33,6 +31,7 @@ W = Presence(
     hears_notifications=True,
     tasks=["a", "b"],
     recurring=["b"],
+    heartbeat_timeout=timedelta(minutes=5),
 )
 
 
@@ -76,19 +75,42 @@ def test_whoever_leaves_does_not_take_its_successor_along(store: Store) -> None:
     assert seen(store) == []
 
 
-def test_others_are_forgotten_after_a_day_but_for_those_that_somebody_has_locked(
+def test_others_are_forgotten_after_an_hour_but_for_those_that_somebody_has_locked(
     store: Store,
 ) -> None:
     """Without `skip locked` in write_worker.sql the worker fails to say that it is here itself."""
     for name in ("fresh", "old", "locked"):
         write(store, W._replace(worker=name))
-    not_seen_for(store, "fresh", "23 hours")
-    not_seen_for(store, "old", "25 hours")
-    not_seen_for(store, "locked", "25 hours")
+    not_seen_for(store, "fresh", "59 min")
+    not_seen_for(store, "old", "61 min")
+    not_seen_for(store, "locked", "61 min")
     with psycopg.connect(store.conninfo) as locking:
         locking.execute("select from scheduled_tasks_workers where worker = 'locked' for update")
         write(store, W)
     assert seen(store) == ["fresh", "locked", "w"]
+
+
+def test_who_holds_executions_is_not_forgotten_until_they_are_taken_over(store: Store) -> None:
+    """Its tasks may be known to nobody else. Names of other programs, of workers that hold too, and of one that has
+    an other's name and a slash in its own, make no difference.
+    """
+    pollers = ["node", *(f"w/{n}-1f" for n in range(3)), "dead/too/0-2f", "dead/too/1-3f"]
+    for number, poller in enumerate(pollers):
+        store.connection.execute(
+            "insert into scheduled_tasks (task_name, task_instance, picked, picked_by)"
+            " values ('a', %s, true, %s)",
+            (str(number), poller),
+        )
+    for name in ("dead", "dead/too", "idle"):
+        write(store, W._replace(worker=name))
+    for name in ("dead", "dead/too", "idle"):
+        not_seen_for(store, name, "2 days")
+    write(store, W)
+    held = {each.presence.worker: each.held for each in overview(store.connection, NAMES).workers}
+    assert held == {"dead/too": 2, "w": 3}
+    store.connection.execute("update scheduled_tasks set picked = false, picked_by = null")
+    write(store, W)
+    assert seen(store) == ["w"]
 
 
 def test_one_that_was_away_for_a_day_comes_back_as_itself(store: Store) -> None:
@@ -112,3 +134,42 @@ def test_infinite_times_of_other_programs_are_shown(store: Store) -> None:
     [recurring] = found.recurring
     assert recurring.execution_time is not None
     assert recurring.execution_time.year == 9999
+
+
+def told_timeout(store: Store) -> timedelta | None:
+    [worker] = overview(store.connection, NAMES).workers
+    return worker.presence.heartbeat_timeout
+
+
+def test_a_reload_lengthens_the_timeout_and_does_not_shorten_it(store: Store) -> None:
+    """What an earlier generation holds is beaten for as rarely as that one was told."""
+    minute = timedelta(minutes=1)
+    write(store, W._replace(heartbeat_timeout=minute))
+    write(store, W._replace(heartbeat_timeout=3 * minute, pid=8))
+    assert told_timeout(store) == 3 * minute
+    write(store, W._replace(heartbeat_timeout=2 * minute, pid=9))
+    assert told_timeout(store) == 3 * minute
+    not_seen_for(store, "w", "2 minutes")
+    write(store, W._replace(heartbeat_timeout=minute, pid=10))
+    assert told_timeout(store) == minute
+
+
+def test_nobody_is_called_dead_before_its_own_timeout(store: Store) -> None:
+    """Without, a worker with a shorter one recovered what another still ran."""
+    write(store, W._replace(heartbeat_timeout=3 * HOUR))
+    store.schedule("a", "b")
+    store.pick("w/1-x", limit=1)
+    store.pick("other/1-x", limit=1)
+    for each in ("a", "b"):
+        store.age_heartbeat(each, 2 * HOUR)
+    assert [recovered.poller for recovered in store.recover_dead()] == ["other/1-x"]
+    store.age_heartbeat("a", 2 * HOUR)
+    assert [recovered.poller for recovered in store.recover_dead()] == ["w/1-x"]
+
+
+def test_nobody_is_called_dead_sooner_by_its_own_timeout(store: Store) -> None:
+    write(store, W._replace(heartbeat_timeout=HOUR / 3))
+    store.schedule("a")
+    store.pick("w/1-x")
+    store.age_heartbeat("a", HOUR / 2)
+    assert store.recover_dead() == []

@@ -99,7 +99,9 @@ class Project:
     def wait_entries(self, what: str, instance: str | None = None, count: int = 1) -> list[Entry]:
         return wait_until(
             lambda: entries if len(entries := self.diary(what, instance)) >= count else None,
-            describe=f"{count} entries {what!r} of {instance!r}; there are {self.diary()[-20:]}",
+            describe=lambda: (
+                f"{count} entries {what!r} of {instance!r}; there are {self.diary()[-20:]}"
+            ),
         )
 
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -168,7 +170,9 @@ class Worker:
         return wait_until(
             lambda: found if len(found := self.events(event, **facts)) >= count else None,
             timeout=timeout,
-            describe=f"{count} × {event} {facts}; the log ends with {''.join(self.lines[-15:])}",
+            describe=lambda: (
+                f"{count} × {event} {facts}; the log ends with {''.join(self.lines[-15:])}"
+            ),
         )
 
     def wait_ready(self) -> None:

@@ -86,6 +86,8 @@ def wait_value(worker: Worker, value: float, name: str, **labels: str) -> Scrape
 
     wait_until(
         is_so,
-        describe=f"{name} {labels} to be {value}; it is {last and last[-1].all(name, **labels)}",
+        describe=lambda: (
+            f"{name} {labels} to be {value}; it is {last and last[-1].all(name, **labels)}"
+        ),
     )
     return last[-1]

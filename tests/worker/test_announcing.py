@@ -23,6 +23,8 @@ Start = Callable[..., Worker]
 
 WATCHDOG_S = 1.0
 
+LONGEST_NEWS_BYTES = 4096
+
 
 class Heard(NamedTuple):
     at: float
@@ -42,7 +44,7 @@ class Manager:
 
     def _listen(self) -> None:
         with self._socket:
-            while text := self._socket.recv(4096):
+            while text := self._socket.recv(2 * LONGEST_NEWS_BYTES):
                 self.heard.append(Heard(time.monotonic(), text.decode()))
 
     def close(self) -> None:
@@ -61,7 +63,7 @@ class Manager:
                 if len(found := [text for text in self.texts(start) if holding in text]) >= count
                 else None
             ),
-            describe=f"{count} × {start} {holding}; heard {self.heard[-10:]}",
+            describe=lambda: f"{count} × {start} {holding}; heard {self.heard[-10:]}",
         )
 
     def wait_silence(self, start: str, longest_s: float) -> None:
@@ -124,6 +126,24 @@ def test_a_refused_reload_is_told(project: Project, start: Start, manager: Manag
     told = manager.wait("READY=1", count=2)
     assert told.startswith("READY=1\nSTATUS=the last reload was refused: ")
     assert "no_such_module" in told
+
+
+def test_what_is_told_of_a_refused_reload_holds_no_password_and_is_not_too_long(
+    project: Project, start: Start, manager: Manager
+) -> None:
+    """The password has been changed: the one that refuses knows the new one. systemd drops what has 4096 bytes."""
+    project.conninfo += " password='correct horse'"
+    worker = start(processes=1)
+    config = project.folder / "pgsched-0.yaml"
+    config.write_text(config.read_text().replace("correct horse", "battery staple"))
+    broken = f"raise RuntimeError('no entry with battery staple' + {'😀' * 1900!r})"
+    (project.folder / "tasks_of_tests.py").write_text(broken)
+    worker.signal(signal.SIGHUP)
+    told = manager.wait("READY=1", count=2)
+    assert "no entry with ***" in told
+    assert len(told.encode()) < LONGEST_NEWS_BYTES
+    [refused] = worker.wait_event("worker.reload_refused")
+    assert "no entry with ***" in refused["error"]
 
 
 def test_the_watchdog_is_fed_only_while_every_poller_moves(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pgsched.cli.exits import ExitStatus
 from pgsched.config.dsn import mask_of
 from pgsched.domain.execution import Held
 from pgsched.domain.mask import NO_MASK
@@ -144,11 +146,43 @@ def test_the_password_of_the_database_is_in_no_log_and_no_failed_execution(
     assert execution.task_data == dsn  # what the user stores is the user's
 
 
+def test_a_task_module_that_fails_tells_no_password(project: Project) -> None:
+    project.conninfo += f" password='{PASSWORD}'"
+    (project.folder / "tasks_of_tests.py").write_text(f"raise RuntimeError('no {PASSWORD}')")
+    worker = project.worker(number=0)
+    assert worker.wait_exit() == ExitStatus.CONFIG
+    worker.kill_everything()
+    [line] = worker.lines
+    assert "RuntimeError: no ***" in line
+
+
+def test_a_reader_who_reads_no_more_keeps_nobody_from_running_and_stopping(
+    project: Project, tmp_path: Path
+) -> None:
+    """Of the pipe that nobody reads there is room for some 300 lines: pollers stood still then, the housekeeper beat no
+    more once it told so, and what ran was run by others as well.
+    """
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    project.place = lambda _, command: ["sh", "-c", f'exec "$0" "$@" 2>{pipe}', *command]
+    reader = os.open(pipe, os.O_RDWR)
+    project.client.schedule_many([("in-a-thread", f"{n}") for n in range(400)])
+    worker = project.worker(number=0)
+    wait_until(
+        lambda: project.sql("select count(*) from scheduled_tasks") == [(0,)],
+        describe="all to be run",
+    )
+    assert worker.stop() == 0
+    worker.kill_everything()
+    os.close(reader)
+
+
 @pytest.mark.parametrize(
     ("dsn", "text", "shown"),
     [
         ("postgresql://u:sesame-street@h/d", "no sesame-street here", "no *** here"),
         ("postgresql://u:a%2Fb%2Fc%2Fd%2Fe@h/d", "a/b/c/d/e a%2Fb%2Fc%2Fd%2Fe", "*** ***"),
+        ("host=h password='a/b #c d e' user=u", "a/b%20%23c%20d%20e a%2Fb+%23c+d+e", "*** ***"),
         ("host=h password='it\\'s secret' user=u", "it's secret", "***"),
         ("postgresql://h/d?user=u&password=sesame-street", "[sesame-street]", "[***]"),
         ('host=h password=quo"ted-word', 'a "quo\\"ted-word"', 'a "***"'),

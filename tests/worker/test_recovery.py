@@ -22,7 +22,7 @@ from pgsched.worker.guard import Guard
 from pgsched.worker.plan import Plan
 from pgsched.worker.recovery import Recovery
 from pgsched.worker.roster import End, Ended
-from pgsched.worker.wills import Wills
+from pgsched.worker.wills import Last, Wills
 from tests.store.acting import REFUSE, Store
 from tests.waiting import wait_until
 
@@ -128,7 +128,7 @@ def test_a_will_that_came_too_late_is_told_as_stale(
     store.schedule("a")
     [held] = store.pick()
     late = MoveToFailed(held, "E", "") if kind == "exhausted" else Reschedule(held, HOUR, False)
-    wills.leave("p", [late])
+    wills.leave("p", [Last(late, None)])
     store.recover_of("p")
     with capture_logs() as told:
         recovery.hand_on([Ended("p", End.IN_ORDER)], present=())
@@ -142,7 +142,7 @@ def test_a_will_that_is_carried_out_is_told_with_the_instant_of_its_retry(
     """It was told as a length of time or as an instant, whatever the failure handler had answered."""
     store.schedule("a")
     [held] = store.pick()
-    wills.leave("p", [Reschedule(held, HOUR, False)])
+    wills.leave("p", [Last(Reschedule(held, HOUR, False), None)])
     with capture_logs() as told:
         recovery.hand_on([Ended("p", End.IN_ORDER)], present=())
     assert [line["event"] for line in told] == ["execution.failed"]

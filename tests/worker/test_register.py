@@ -27,7 +27,7 @@ def rows(project: Project) -> dict[str, dict[str, Any]]:
 def wait_rows(project: Project, *workers: str) -> dict[str, dict[str, Any]]:
     return wait_until(
         lambda: found if (found := rows(project)).keys() == set(workers) else None,
-        describe=f"{workers} to be here; there are {rows(project)}",
+        describe=lambda: f"{workers} to be here; there are {rows(project)}",
     )
 
 
@@ -42,11 +42,11 @@ def test_a_worker_is_here_from_its_start_to_its_end(project: Project, start: Sta
     project.sql(
         "insert into scheduled_tasks_workers (worker, host, pid, version, started_at, seen_at, seen_every, state,"
         " pollers, slots, busy, clock_offset, hears_notifications, tasks) select 'gone', 'h', 1, '0', now(),"
-        " now() - interval '25 hours', '5 s', 'running', 1, 1, 0, '0', true, '{}'"
+        " now() - interval '61 min', '5 s', 'running', 1, 1, 0, '0', true, '{}'"
     )
     quick = start(id="quick")
     start(id="calm", processes=1, concurrency=3, heartbeat_timeout="5m", heartbeat_interval=None)
-    found = wait_rows(project, "quick", "calm")  # whoever was not seen for a day is forgotten
+    found = wait_rows(project, "quick", "calm")  # whoever was not seen for an hour is forgotten
     assert found["quick"]["pid"] == quick.pid
     assert found["quick"]["state"] == "running"
     assert found["quick"]["version"] == __version__

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from pgsched.worker.executor import CANCEL_GRACE_S
+from pgsched.worker.housekeeper import SETTLING_S
 from pgsched.worker.supervisor import SAME_REQUEST_S
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker, is_there
+from tests.worker.scraping import wait_value
 
 Start = Callable[..., Worker]
 
@@ -117,6 +119,25 @@ def test_a_reload_under_load_loses_and_interrupts_nothing(project: Project, star
     assert [worker.events(name) for name in unwanted] == [[], [], [], []]
 
 
+def test_a_shorter_heartbeat_timeout_is_not_for_what_runs_already(
+    project: Project, start: Start
+) -> None:
+    """Who picked it beats as rarely as before. Without the timeout that a worker is judged by it ran twice at once."""
+    worker = start(processes=1, heartbeat_timeout="60s", heartbeat_interval="20s")
+    project.client.schedule("hold", "long")
+    project.wait_entries("old-started", "long")
+    configure(project, "worker", heartbeat_timeout="2s", heartbeat_interval="500ms")
+    worker.signal(signal.SIGHUP)
+    worker.wait_event("worker.reloaded", timeout=30)
+    over_at = time.monotonic() + SETTLING_S + 2  # by then it has looked for the dead several times
+    wait_until(lambda: time.monotonic() > over_at, describe="sweeps")
+    (project.folder / "diary.go").touch()
+    project.wait_entries("ended", "long")
+    assert worker.stop() == 0
+    assert worker.events("execution.recovered") == []
+    assert len(project.diary(instance="long")) == 2
+
+
 def test_what_can_not_work_is_refused_and_the_old_goes_on(project: Project, start: Start) -> None:
     worker = start(processes=1)
     rewrite(project, "broken", more="import no_such_module")
@@ -137,6 +158,30 @@ def test_what_can_not_work_is_refused_and_the_old_goes_on(project: Project, star
     assert wait_ran(project, "with-the-new-one") == "right-again"
     assert not worker.events("supervisor.died")  # nobody's pollers drain, and the worker goes on
     assert not [line for line in worker.lines if not line.startswith("{")]
+
+
+def test_a_refused_reload_that_was_asked_of_the_whole_group_changes_nothing(
+    project: Project, start: Start
+) -> None:
+    """As `systemctl kill -s HUP` does. Where pollers heed it, too, they take nothing on while what they run lasts."""
+    worker = start(processes=1)
+    project.client.schedule("hold", "long")
+    project.wait_entries("old-started", "long")
+    rewrite(project, "broken", more="import no_such_module")
+    os.killpg(worker.pid, signal.SIGHUP)
+    worker.wait_event("worker.reload_refused")
+    assert wait_ran(project, "meanwhile") == "old"
+    assert not project.diary("ended", "long")
+
+
+def test_who_samples_goes_on_after_a_reload(project: Project, start: Start) -> None:
+    """A reporter that is killed keeps the lease, for 45 s."""
+    project.monitoring = {"port": 0}
+    worker = start(processes=1)
+    wait_value(worker, 0, "pgsched_queue_executions", state="failed")
+    reload(worker)
+    worker.wait_event("reporter.started", count=2)
+    wait_value(worker, 0, "pgsched_queue_executions", state="failed")
 
 
 def test_a_generation_that_is_never_ready_is_given_up(project: Project, start: Start) -> None:
@@ -171,6 +216,26 @@ def test_reloads_and_a_stop_during_a_reload(project: Project, start: Start) -> N
     assert second in pids
     assert worker.stop() == 0
     wait_none_left(pids)
+
+
+def test_a_stop_waits_for_a_generation_that_has_begun_unheard(
+    project: Project, start: Start
+) -> None:
+    """Its supervisor was killed, as one that had not spoken yet: its pollers outlived the worker."""
+    worker = start(processes=1, shutdown_timeout="1m")
+    rewrite(project, "slow", more="wait_for_leave()")
+    worker.signal(signal.SIGHUP)
+    wait_until((project.folder / "diary.waiting").exists, describe="the import")
+    worker.signal(signal.SIGSTOP)
+    (project.folder / "diary.go").touch()
+    supervisor = worker.wait_event("worker.started", count=2)[-1]["pid"]
+    worker.wait_event("poller.started", count=2)
+    family = [supervisor, *children(supervisor)]
+    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGCONT)
+    assert worker.wait_exit() == 0
+    assert not any(map(is_there, family))
+    assert len(worker.events("worker.stopped")) == 2
 
 
 def test_a_second_signal_ends_all_generations_at_once(project: Project, start: Start) -> None:

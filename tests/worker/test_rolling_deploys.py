@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -128,6 +130,25 @@ def test_a_worker_goes_on_while_a_newer_release_migrates(
     worker.wait_event("poller.started", count=2)
     project.client.schedule("run", "afterwards")
     project.wait_gone("afterwards")
+
+
+def test_what_is_restarted_after_an_upgrade_in_place_is_of_the_old_release(
+    project: Project, begin: Begin, tmp_path: Path
+) -> None:
+    """Each process read the statements for itself: one that was restarted ran those of the other release."""
+    release = Release(tmp_path / "release")
+    project.release = release.folder
+    worker = begin(project)
+    worker.wait_ready()
+    for file in (release.folder / "pgsched" / "store" / "sql").iterdir():
+        file.write_text("select 'of another release'")
+    os.kill(worker.pollers[0], signal.SIGKILL)
+    os.kill(worker.housekeeper, signal.SIGKILL)
+    worker.wait_event("poller.started", count=2)
+    worker.wait_event("housekeeper.started", count=2)
+    project.client.schedule("run", "afterwards")
+    project.wait_gone("afterwards")
+    assert not worker.events("database.lost")
 
 
 def test_an_older_worker_starts_beside_a_newer_one_and_both_work(

@@ -26,7 +26,7 @@ def doctor(as_json: AsJson = False, config: ConfigFile = None, dsn: Dsn = None) 
 
     Changes nothing. Exits 1 where something is wrong (critical or warning), 0 where there are notes at most.
     """
-    report = _report(settings_from(config, dsn))
+    report = _report(settings_from(config, dsn), has_dsn=dsn is not None)
     if as_json:
         say_json(_as_document(report))
     else:
@@ -34,18 +34,18 @@ def doctor(as_json: AsJson = False, config: ConfigFile = None, dsn: Dsn = None) 
     raise typer.Exit(ExitStatus.DONE if report.is_well else ExitStatus.CANNOT)
 
 
-def _report(settings: "Settings") -> "Report":
+def _report(settings: "Settings", *, has_dsn: bool) -> "Report":
     from pgsched.doctor.checkup import check_up
     from pgsched.store.connecting import connection
     from pgsched.store.statement import Names
 
-    configured = _configured(settings)
+    configured = _configured(settings, has_dsn=has_dsn)
     names = Names(settings.database.table, settings.database.schema_name)
     with connected(settings) as conninfo, connection(conninfo) as opened:
         return check_up(opened, names, configured, now)
 
 
-def _configured(settings: "Settings") -> "Configured":
+def _configured(settings: "Settings", *, has_dsn: bool) -> "Configured":
     from pgsched.doctor.known import Configured
     from pgsched.errors import ConfigError
     from pgsched.registry import load_tasks
@@ -59,6 +59,7 @@ def _configured(settings: "Settings") -> "Configured":
     return Configured(
         is_given=settings.file is not None or bool(settings.tasks.modules),
         file=str(settings.file) if settings.file else None,
+        has_dsn=has_dsn,
         is_pooled=settings.database.pooler is not None,
         heartbeat_timeout=settings.worker.heartbeat_timeout,
         tasks=tasks,

@@ -61,7 +61,12 @@ def document_of(overview: "Overview") -> dict[str, Any]:
     from pgsched.domain.overview import problems_of
 
     workers = [
-        _object({**seen.presence._asdict(), "seen_at": seen.seen_at, "is_alive": seen.is_alive})
+        _object({
+            **seen.presence._asdict(),
+            "seen_at": seen.seen_at,
+            "is_alive": seen.is_alive,
+            "held": seen.held,
+        })
         for seen in overview.workers
     ]
     lists = {name: getattr(overview, name) for name in ("due", "failing", "failed", "recurring")}

@@ -10,10 +10,11 @@ import typer
 from pgsched.cli.arguments import ConfigFile, Dsn, whole
 from pgsched.cli.database import connected, settings_from
 from pgsched.cli.exits import ExitStatus
-from pgsched.errors import PgschedError
+from pgsched.errors import PgschedError, TaskModuleError
 
 if TYPE_CHECKING:
     from pgsched.config import Settings
+    from pgsched.domain.mask import Mask
     from pgsched.worker.generation import Predecessor
 
 
@@ -33,11 +34,12 @@ def worker(
     """Run due executions until SIGTERM or Ctrl-C; a second signal ends it at once."""
     with predecessor_told() as predecessor:
         settings = settings_from(config, dsn, processes=processes)
-        prepare(settings)
-        from pgsched.worker import run_worker
+        with password_hidden(settings.database.mask):
+            prepare(settings)
+            from pgsched.worker import run_worker
 
-        with connected(settings) as conninfo:
-            raise typer.Exit(run_worker(settings, conninfo, predecessor))
+            with connected(settings) as conninfo:
+                raise typer.Exit(run_worker(settings, conninfo, predecessor))
 
 
 @contextmanager
@@ -53,6 +55,15 @@ def predecessor_told() -> Generator["Predecessor | None"]:
             raise
         predecessor.refuse(str(error))
         raise typer.Exit(ExitStatus.CONFIG) from None
+
+
+@contextmanager
+def password_hidden(mask: "Mask") -> Generator[None]:
+    """What is wrong with a task module is told in words of its own, which may quote the DSN."""
+    try:
+        yield
+    except TaskModuleError as error:
+        raise TaskModuleError(error.module, mask.hide(error.told)) from None
 
 
 def prepare(settings: "Settings") -> None:

@@ -139,7 +139,7 @@ class Loading:
             self.tally.already_there += len(rows) - new
 
     def _schedule(self, rows: Sequence[Row]) -> int:
-        with translated(), scheduling(self._timed(rows)) as traced:
+        with translated(), scheduling(self._timed(rows), is_batch=True) as traced:
             operation = schedule(self._names, traced)
             return drive(self._connection, self._names, operation, is_atomic=True)
 

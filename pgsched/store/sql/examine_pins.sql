@@ -4,7 +4,7 @@
 select 'transaction' as kind, pid::text as name, usename::text, application_name, state, now() - xact_start as open_for,
   greatest(age(backend_xmin), age(backend_xid)) as transactions
 from pg_stat_activity
-where datname = current_database() and pid <> pg_backend_pid() and backend_type <> 'walsender'
+where datname = current_database() and pid <> pg_backend_pid() and backend_type not in ('walsender', 'parallel worker')
   and (backend_xmin is not null or backend_xid is not null) and xact_start < now() - %(open_for)s
   and pid not in (select pid from pg_stat_progress_vacuum union all select pid from pg_stat_progress_create_index)
 union all

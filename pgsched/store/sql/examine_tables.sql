@@ -1,7 +1,7 @@
--- Promise: of each of these tables, in their order: its quoted name (null where it isn't there) and schema, which of the
+-- Promise: of each of these tables, in their order: its name as given, its quoted name (null where it isn't there) and schema, which of the
 -- rights to read and write it we lack, and whether row security hides rows of it from us.
 -- The catalog is asked, not `to_regclass`, which fails where we may not use the schema: that is to be told.
-select found.name, found.schema, coalesce(has_schema_privilege(found.schema_id, 'usage'), false),
+select given.name, found.name, found.schema, coalesce(has_schema_privilege(found.schema_id, 'usage'), false),
   array (
     select needed from unnest(array ['select', 'insert', 'update', 'delete']) as needed
     where not has_table_privilege(found.id, needed)
