@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pgsched.domain.execution import RECURRING_INSTANCE, NewExecution, TaskInstance
+from pgsched.domain.instant import iso
 from pgsched.domain.request import new_execution
 from pgsched.errors import ConfigError, DatabaseUnavailable, SchemaMismatch, TaskModuleError
 from pgsched.log import Event, Logger
@@ -116,8 +117,9 @@ def _schedule(plan: Plan, opened: Connection[Any], first: NewExecution) -> bool:
     names = plan.database.names
     is_new = drive(opened, names, schedule(names, [first]), is_atomic=False) == 1
     if is_new:
+        assert first.at is not None
         Logger().info(
-            Event.TASK_SCHEDULED, task=first.task, instance=first.instance, at=str(first.at)
+            Event.TASK_SCHEDULED, task=first.task, instance=first.instance, at=iso(first.at)
         )
     return is_new
 
@@ -134,7 +136,7 @@ def _tell_due_later(plan: Plan, opened: Any, task: AnyTask, now: datetime) -> No
     except Exception:  # noqa: BLE001 the user's schedule: told when it is used
         return
     if found.execution_time > next_time:
-        at, by_schedule = str(found.execution_time), str(next_time)
+        at, by_schedule = iso(found.execution_time), iso(next_time)
         Logger().warning(Event.TASK_DUE_LATER, task=task.name, at=at, by_schedule=by_schedule)
 
 

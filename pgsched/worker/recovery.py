@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import MoveToFailed, Reschedule
+from pgsched.domain.instant import iso
 from pgsched.domain.outcome import error_line
 from pgsched.errors import InvalidData, RowsLocked
 from pgsched.log import Event
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pgsched.log import Logger
     from pgsched.store.liveness import Recovered
     from pgsched.store.session import Session
+    from pgsched.worker.clock import Clock
     from pgsched.worker.metrics import Metric
     from pgsched.worker.plan import Plan
     from pgsched.worker.roster import Ended
@@ -61,11 +63,18 @@ class Recovery:
     """What has been looked for and what is still to be."""
 
     def __init__(
-        self, plan: Plan, session: Session, wills: Wills, tally: Tally | None, log: Logger
+        self,
+        plan: Plan,
+        session: Session,
+        wills: Wills,
+        clock: Clock,
+        tally: Tally | None,
+        log: Logger,
     ) -> None:
         self._plan = plan
         self._session = session
         self._wills = wills
+        self._clock = clock
         self._tally = tally
         self._log = log
         self._looks: dict[str, Looks] = {}
@@ -217,7 +226,7 @@ class Recovery:
         error = error_line(overran(self._plan.tasks[held.task_name]).error)
         facts |= {"outcome": outcome, "error": error}
         if isinstance(completion, Reschedule):
-            facts["retry"] = str(completion.when)
+            facts["retry"] = iso(self._clock.instant_of(completion.when))
         if is_final:
             self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
         else:

@@ -169,7 +169,11 @@ def test_who_asks_wrongly_is_told_so(project: Project, start: Start) -> None:
     assert ask(worker, "/livez", method="HEAD").body == ""
     assert ask(worker, "/livez?a=b").status == 200
     assert ask(worker, "/").status == ask(worker, "/metrics/").status == 404
-    assert ask(worker, "/livez", method="POST").status == 501
+    for method in ("POST", "PUT", "OPTIONS"):
+        answer = ask(worker, "/metrics", method=method)
+        assert (answer.status, answer.body) == (405, "method not allowed\n")
+        assert answer.headers["Allow"] == "GET, HEAD"
+        assert answer.headers["Content-Type"] == "text/plain"
     assert "s3cret" not in "".join(worker.lines)
 
 
