@@ -1,4 +1,4 @@
-"""Who works here, as each worker says of itself: for people, and for whoever is to know by which timeout it is judged."""
+"""Who works here, as each worker says of itself: for people, and for who judges whether it is dead."""
 
 from __future__ import annotations
 
