@@ -56,6 +56,8 @@ class Day:
                 self.retried += 1
             case "execution.recovered":
                 self.recovered += 1
+            case "execution.released":
+                self.recovered += event.get("executions", 0)
 
     def _open(self, orders: Sequence[store.Order], catalogue: Path) -> None:
         for order in orders:

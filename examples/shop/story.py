@@ -50,6 +50,9 @@ SENTENCES: dict[str, Callable[[Event], str]] = {
         f"run {event['attempt']} failed: {event['error']}; given up"
     ),
     "execution.recovered": lambda _: "was held by the dead poller: due again",
+    "execution.released": lambda event: (
+        f"{event['executions']} executions that it had picked and not begun: due again"
+    ),
     "orders.expired": lambda event: f"orders {event['orders']} have not been paid in time",
 }
 
@@ -92,6 +95,8 @@ class Story:
             case "execution.recovered":
                 self._recovered += 1
                 return self._recovered > RECOVERIES_TOLD
+            case "execution.released":
+                return "executions" not in event  # one that waited for too long in the hands of one poller
             case _:
                 return False
 

@@ -60,8 +60,8 @@ class Sweep(NamedTuple):
     """How a search for the dead judges, by the database's clock.
 
     Where that has jumped away from `expected_now` by more than a quarter of the timeout, nobody is dead: all look so.
-    `companions` are workers of which earlier rounds of the same sweep have recovered something, `longer` are timeouts of
-    workers that want to be judged by a longer one.
+    `companions` are workers of which earlier rounds of the same sweep have recovered something, `longer` are the
+    timeouts of workers that want to be judged by a longer one.
     """
 
     timeout: timedelta
