@@ -96,7 +96,7 @@ class Story:
                 self._recovered += 1
                 return self._recovered > RECOVERIES_TOLD
             case "execution.released":
-                return "executions" not in event  # one that waited for too long in the hands of one poller
+                return "executions" not in event  # handed back by a poller that lives
             case _:
                 return False
 
