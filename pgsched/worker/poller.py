@@ -394,6 +394,7 @@ class Poller:
     def _stop_picking(self) -> None:
         if self._stage is Stage.RUNNING:
             self._stage = Stage.DRAINING
+            self._board.note(Moment.RETIRED, monotonic())
             self._completer.release(self._executor.take_waiting())
 
     def _leave_will(self) -> None:

@@ -141,6 +141,16 @@ def test_a_worker_that_drains_is_alive_but_not_ready(project: Project, start: St
         ask(worker, "/livez")
 
 
+def test_a_worker_whose_only_poller_makes_room_is_not_ready(project: Project, start: Start) -> None:
+    """It takes nothing on until what it runs has ended: it was called ready for all that time."""
+    worker = start(processes=1, max_executions_per_process=2)
+    project.begin("sleep", "long", 4)  # what recurs makes it two
+    wait_until(lambda: ask(worker, "/readyz").wrong == {"pollers"}, describe="it not to be ready")
+    assert project.row("long"), "until then its poller is the one that is connected"
+    project.wait_gone("long")
+    wait_until(lambda: ask(worker, "/readyz").status == 200, describe="the next one to pick")
+
+
 def test_a_killed_reporter_comes_back_and_has_forgotten_nothing(
     project: Project, start: Start
 ) -> None:

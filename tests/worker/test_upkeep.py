@@ -55,7 +55,7 @@ def test_one_of_the_workers_rebuilds_and_executions_go_on(project: Project, star
 def test_a_worker_that_stops_does_not_wait_for_a_rebuild(project: Project, start: Start) -> None:
     """And the server does not go on with it: without client_connection_check_interval it would, for hours maybe.
 
-    The next worker does it: where the lease is taken before, a day later, and all writes pay for what is left until then.
+    The next worker does it: where the lease is taken before, a day later, and all writes pay for what is left.
     """
     bloat(project)
     project.module = "tests.worker.tidy"
