@@ -42,8 +42,8 @@ class Reporting:
         self._plan = plan
         self._is_on = plan.monitoring is not None
         if self._is_on:
-            # Before the first fork, where there is to be one: one that is started again when another release lies in its
-            # place must not read that one's. It costs a poller 0.2 MB of its own, and 1.8 MB that all of them share.
+            # Before the first fork: one that is started again when another release lies in its place must not read that
+            # one's. It costs a poller 0.2 MB of its own, and 1.8 MB that all of them share.
             import_module("pgsched.worker.reporter")
         self._board = Board(0)
         self._tally = tally.of_supervisor() if self._is_on else None

@@ -136,8 +136,9 @@ def test_a_worker_goes_on_while_a_newer_release_migrates(
 def test_what_is_restarted_after_an_upgrade_in_place_is_of_the_old_release(
     project: Project, begin: Begin, tmp_path: Path
 ) -> None:
-    """Each process read the statements for itself: one that was restarted ran those of the other release. And a reporter
-    that was restarted imported what was never imported before, as did the first one when it was asked for metrics.
+    """Each process read the statements for itself: one that was restarted ran those of the other release.
+
+    And a reporter imported what was never imported before, at its restart and when it was asked for metrics.
     """
     release = Release(tmp_path / "release")
     project.release = release.folder
