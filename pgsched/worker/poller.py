@@ -150,6 +150,7 @@ class Poller:
             self._clock,
             failures_level=plan.failures_level,
             max_crashes=plan.max_crashes,
+            mask=plan.mask,
         )
         self._completer = Completer(
             self._session,
