@@ -62,6 +62,7 @@ LATE_S = 10.0
 def lost(history: History) -> list[str]:
     """What was surely scheduled has run to its end, or is accounted for."""
     done = {(run.task, run.instance) for run in history.runs if run.result == "end"}
+    done |= {("exact", instance) for instance in history.effects}  # killed before it could say so
     missing = history.sure - done - history.failed - history.left
     return [f"lost: {task} {instance}" for task, instance in sorted(missing)]
 

@@ -119,7 +119,7 @@ class Event(StrEnum):
     HANDLER_BROKEN = "failure_handler.broken"
     """A user's failure handler or schedule raised; the default was used."""
     DATABASE_LOST = "database.lost"
-    """The database can't be reached; running tasks go on, results wait."""
+    """The database can't be reached (`poller` or `connection`: by whom); running tasks go on, results wait."""
     DATABASE_REGAINED = "database.regained"
     """The database answers again."""
     POOLER_NOT_FOUND = "pooler.not_found"

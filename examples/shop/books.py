@@ -49,6 +49,12 @@ def is_all_done(connection: Connection) -> bool:
     return transfers == (0,) and not waiting(connection)
 
 
+def is_importing(connection: Connection, poller: str) -> bool:
+    """Whether a poller has rows of the catalogue in its hands."""
+    running = Client(connection).list(task=tasks.import_row, state=State.RUNNING)
+    return any(execution.picked_by == poller for execution in running)
+
+
 def rows_run_twice(connection: Connection) -> int:
     """Of how many rows the work was done again, because a poller died before it was written down."""
     [(rows,)] = connection.execute("select count(*) from products where runs > 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console
@@ -25,8 +26,9 @@ def _ms(seconds: float) -> str:
 
 
 def _retry(event: Event) -> str:
-    """`0:00:01.234567` as seconds: no delay in this shop is as long as a minute."""
-    return f"{float(event['retry'].rpartition(':')[2]):.1f} s"
+    """How long after the event: no delay in this shop is as long as a minute."""
+    told, retry = (datetime.fromisoformat(event[key]) for key in ("timestamp", "retry"))
+    return f"{max(0.0, (retry - told).total_seconds()):.1f} s"
 
 
 SENTENCES: dict[str, Callable[[Event], str]] = {

@@ -6,6 +6,7 @@ No postponed annotations here and in commands/: typer reads them when the progra
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeAlias
@@ -38,6 +39,23 @@ def _one_of(*allowed: str) -> Callable[[str | None], str | None]:
         return value
 
     return check
+
+
+def whole(*, least: int = -sys.maxsize, most: int = sys.maxsize) -> Callable[[str | int], int]:
+    """A parser of whole numbers: typer's own words for a wrong one do not say what is allowed."""
+    bounds = "".join(
+        f" {word} {bound}"
+        for word, bound in (("from", least), ("to", most))
+        if abs(bound) < sys.maxsize
+    )
+
+    def parsed(given: str | int) -> int:
+        with suppress(ValueError):
+            if least <= int(given) <= most:
+                return int(given)
+        raise typer.BadParameter(f"{given!r:.60} (allowed: a whole number{bounds})")
+
+    return parsed
 
 
 _CONFIG = {
@@ -87,7 +105,12 @@ FromFile: TypeAlias = Annotated[
 ]
 FromLine: TypeAlias = Annotated[
     int | None,
-    typer.Option("--from-line", metavar="N", min=1, help="Go on with the file from its line N."),
+    typer.Option(
+        "--from-line",
+        metavar="N",
+        parser=whole(least=1),
+        help="Go on with the file from its line N.",
+    ),
 ]
 Data: TypeAlias = Annotated[
     str | None, typer.Option("--data", metavar="JSON", help="The data, as JSON.")
@@ -110,7 +133,9 @@ In: TypeAlias = Annotated[
 ]
 Priority: TypeAlias = Annotated[
     int | None,
-    typer.Option("--priority", metavar="N", help="The highest goes first, none goes last."),
+    typer.Option(
+        "--priority", metavar="N", parser=whole(), help="The highest goes first, none goes last."
+    ),
 ]
 StateName: TypeAlias = Annotated[
     str | None,

@@ -6,7 +6,7 @@ import traceback
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from pgsched.cli.output import note
+from pgsched.cli.output import ReaderLeft, note
 from pgsched.errors import (
     ConfigError,
     DatabaseUnavailable,
@@ -35,6 +35,8 @@ class ExitStatus(IntEnum):
     """EX_CONFIG: configuration or task modules; trying again won't help."""
     INTERRUPTED = 130
     """Ctrl-C before a worker was up, or in any other command."""
+    BROKEN_PIPE = 141
+    """Whoever reads stdout has left, such as `| head`: as a shell reports a program ended by SIGPIPE."""
     TERMINATED = 143
     """SIGTERM before a worker was up, or in any other command."""
 
@@ -71,6 +73,8 @@ def exit_status(command: Callable[[], object]) -> int:
         return ExitStatus.TERMINATED
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
+    except ReaderLeft:
+        return ExitStatus.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 the last line of defence: no trace but that of a bug
         return _told(error)
     return answer if isinstance(answer, int) else ExitStatus.DONE

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pgsched.domain.duration import rough_duration
+from pgsched.domain.instant import iso
 from pgsched.domain.text import cut, printable, printable_json
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
     from rich.table import Table
 
-BROKEN_PIPE = 141
-"""As a shell reports a program ended by SIGPIPE."""
-
 UNBOUNDED_WIDTH = 1_000_000
 """A table is as wide as what it holds."""
 
 EMPTY = "-"
+
+
+class ReaderLeft(Exception):
+    """Nobody reads stdout any more."""
 
 
 def say(text: str) -> None:
@@ -90,7 +92,7 @@ def write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(BROKEN_PIPE) from None
+        raise ReaderLeft from None
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         note(f"can't write to stdout: {error.strerror}")
@@ -112,11 +114,6 @@ def one_line(text: str, *, limit: int) -> str:
 def now() -> datetime:
     """This machine's time, for looking ahead on a calendar; what is due is the database's to say."""
     return datetime.now(UTC)
-
-
-def iso(instant: datetime) -> str:
-    """ISO 8601 in UTC with `Z`, as in the logs."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def as_json(value: Any) -> Any:

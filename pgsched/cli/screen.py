@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pgsched.cli.output import iso, one_line, relative, table_of
+from pgsched.cli.output import one_line, relative, table_of
+from pgsched.domain.instant import iso
 from pgsched.domain.overview import Severity, problems_of
 from pgsched.domain.text import cut, printable
 

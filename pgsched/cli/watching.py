@@ -15,8 +15,9 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.table import Table
 
-from pgsched.cli.output import UNBOUNDED_WIDTH, iso
+from pgsched.cli.output import UNBOUNDED_WIDTH
 from pgsched.cli.screen import line_of, screen_of
+from pgsched.domain.instant import iso
 from pgsched.domain.overview import Severity
 from pgsched.errors import DatabaseUnavailable
 from pgsched.store.connecting import connection

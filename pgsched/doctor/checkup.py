@@ -54,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     executions.unknown_tasks,
     executions.late_tasks,
     executions.recurring_tasks,
+    executions.failing_tasks,
     executions.stuck_executions,
     executions.failed_executions,
     executions.time_zones,
@@ -140,11 +141,11 @@ def _gather(
         "locks": examining.locks(names, tables.LOCKED_FOR),
         "workers": examining.workers(),
         "queue": examining.queue(),
-        "recurring": examining.recurring([*(configured.tasks or ())]),
+        "recurring": examining.recurring(configured.recurring),
         "held": examining.held(),
         "failed": examining.failed(),
     }
-    return {
+    facts = {
         **{name: look(connection, names, asked) for name, asked in operations.items()},
         "schema": bounded(connection, names, lambda: _schema(connection, names)),
         "machine": bounded(connection, names, lambda: _machine(connection, names, clock)),
@@ -153,6 +154,15 @@ def _gather(
         "wanted_options": table_options(),
         "configured": configured,
     }
+    return facts | _not_made(facts["tables"])
+
+
+def _not_made(tables: object) -> dict[str, Unknown]:
+    """What there is nothing to know of without the table: of an empty database it would be said to be well."""
+    if not isinstance(tables, dict) or tables["table"].name is not None:
+        return {}
+    missing = Unknown("there is no table, or none that this role may see")
+    return dict.fromkeys(("repairs", "additions", "locks", "storage"), missing)
 
 
 def _schema(connection: Connection[Any], names: Names) -> Schema:

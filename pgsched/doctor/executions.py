@@ -29,6 +29,9 @@ UNKNOWN_FOR_S = 120.0
 
 LATE_S = 300.0
 
+FAILURES = 3
+"""In a row: fewer may be a hiccup of whatever the task talks to."""
+
 RECOVERED_WITHIN = timedelta(minutes=2)
 """Sweeps are at most 30 s apart, and wait a while after an outage."""
 
@@ -109,6 +112,39 @@ def recurring_tasks(
                 fix=Fix.shell(configured.command(f"schedule {quote(name)} {RECURRING_INSTANCE}")),
                 facts={"task": name},
             )
+
+
+def failing_tasks(recurring: list[Recurrence], configured: Configured) -> Iterator[Finding]:
+    """No recurring task has failed three times in a row or more without having succeeded within minutes."""
+    for each in recurring:
+        has_just_succeeded = each.succeeded_s is not None and each.succeeded_s < LATE_S
+        if each.failures < FAILURES or has_just_succeeded:
+            continue
+        last = (
+            "" if each.failed_s is None else f"The last time {_rough_duration(each.failed_s)} ago. "
+        )
+        yield Finding(
+            severity=Severity.WARNING,
+            title=f"Recurring task {each.task!r:.80} {_how_it_fails(each)}",
+            explanation=f"{last}It is tried again and again; why it fails is in the log of the workers, as "
+            "`execution.failed` with its traceback.",
+            fix=Fix.shell(
+                configured.command(f"list --state retrying --task {quote(each.task)}"),
+            ),
+            facts={
+                "task": each.task,
+                "failures": each.failures,
+                "succeeded_s": each.succeeded_s,
+                "failed_s": each.failed_s,
+            },
+        )
+
+
+def _how_it_fails(recurring: Recurrence) -> str:
+    if recurring.succeeded_s is None:
+        return f"has never succeeded, and failed {recurring.failures} times in a row"
+    since = _rough_duration(recurring.succeeded_s)
+    return f"has failed {recurring.failures} times in a row since its last success, {since} ago"
 
 
 def stuck_executions(

@@ -35,6 +35,11 @@ class Configured:
     problem: str | None = None
     """Why the task modules can't be used."""
 
+    @property
+    def recurring(self) -> list[str]:
+        """The tasks that have a schedule."""
+        return [name for name, task in (self.tasks or {}).items() if task.schedule is not None]
+
     def command(self, name: str) -> str:
         """A command of ours as it is to be typed here. Its --dsn must be filled in: it may hold a password."""
         config = f" --config {quote(self.file)}" if self.file else ""

@@ -305,7 +305,8 @@ def _first_line(error: psycopg.Error) -> str:
     if primary:
         return primary
     # A password with an @ in it, not escaped, makes libpq take the rest for the host, and say so.
-    lines = (re.sub(r"\S*@\S*", "***", line).strip() for line in str(error).splitlines())
+    text = str(error).removeprefix("connection failed: ")  # psycopg's, before libpq's saying so
+    lines = (re.sub(r"\S*@\S*", "***", line).strip() for line in text.splitlines())
     return next(filter(None, lines), "no reason given")
 
 

@@ -166,11 +166,14 @@ class Waiting(NamedTuple):
 
 
 class Recurrence(NamedTuple):
-    """The default instance of a task."""
+    """The execution of a recurring task; in seconds since then, None where it never has."""
 
     task: str
     is_picked: bool
     due_s: float
+    failures: int
+    succeeded_s: float | None
+    failed_s: float | None
 
 
 class Holder(NamedTuple):
@@ -294,17 +297,20 @@ def queue() -> Operation[list[Waiting]]:
 
 
 def recurring(tasks: Collection[str]) -> Operation[list[Recurrence]]:
-    """The default instances of these tasks, and of those that any worker knows."""
+    """The executions of these tasks, and of those recurring ones that any worker knows."""
     wanted = {"tasks": [*tasks], "instance": RECURRING_INSTANCE}
     rows = yield Query("examine_recurring", wanted)
-    return [Recurrence(task, is_picked, _finite(due_s)) for task, is_picked, due_s in rows]
+    return [
+        Recurrence(task, is_picked, _finite(due_s), failures, *map(_finite_or_never, past))
+        for task, is_picked, due_s, failures, *past in rows
+    ]
 
 
 def held() -> Operation[list[Holder]]:
     """Every poller that holds something."""
     rows = yield Query("examine_held", {})
     return [
-        Holder(poller, executions, tasks, without, None if since_s is None else _finite(since_s))
+        Holder(poller, executions, tasks, without, _finite_or_never(since_s))
         for poller, executions, tasks, without, since_s in rows
     ]
 
@@ -317,3 +323,7 @@ def failed() -> Operation[FailedExecutions]:
 
 def _finite(seconds: float) -> float:
     return max(-LONGEST_S, min(LONGEST_S, seconds))
+
+
+def _finite_or_never(seconds: float | None) -> float | None:
+    return None if seconds is None else _finite(seconds)

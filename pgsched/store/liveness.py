@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgsched.domain.execution import TaskInstance
 from pgsched.store.operation import Operation, Query, array
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from pgsched.domain.execution import RunKey
@@ -59,13 +60,15 @@ class Sweep(NamedTuple):
     """How a search for the dead judges, by the database's clock.
 
     Where that has jumped away from `expected_now` by more than a quarter of the timeout, nobody is dead: all look so.
-    `companions` are workers of which earlier rounds of the same sweep have recovered something.
+    `companions` are workers of which earlier rounds of the same sweep have recovered something, `longer` are timeouts of
+    workers that want to be judged by a longer one.
     """
 
     timeout: timedelta
     max_crashes: int
     expected_now: datetime | None = None
     companions: Collection[str] = ()
+    longer: Mapping[str, timedelta] = MappingProxyType({})
 
 
 def recover_dead(names: Names, tasks: Sequence[str], sweep: Sweep) -> Operation[list[Recovered]]:
@@ -81,6 +84,8 @@ def recover_dead(names: Names, tasks: Sequence[str], sweep: Sweep) -> Operation[
         "timeout": sweep.timeout,
         "expected_now": sweep.expected_now,
         "companions": list(sweep.companions),
+        "workers": list(sweep.longer),
+        "timeouts": list(sweep.longer.values()),
         "most_suspicions": SUSPECTED_TWICE - 1,
     }
     return _recovered((yield Query("recover_dead", which | _terms(names, sweep.max_crashes))))

@@ -1,4 +1,4 @@
-"""Who works here, as each worker says of itself. For people: nothing is coordinated by it."""
+"""Who works here, as each worker says of itself: for people, and for who judges whether it is dead."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def remove_presence(worker: str, host: str, pid: int) -> Sequence[Query]:
     """Say that this one has left. To be run together."""
     which = {"worker": worker, "host": host, "pid": pid}
     return (_patiently(), Query("remove_worker", which))
+
+
+def longer_timeouts(timeout: timedelta) -> Sequence[Query]:
+    """Which workers want to be judged by a longer heartbeat timeout than this: rows of name and timeout. To be run
+    together.
+    """
+    return (_patiently(), Query("longer_timeouts", {"timeout": timeout}))
 
 
 def _patiently() -> Query:

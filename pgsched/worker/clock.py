@@ -33,6 +33,10 @@ class Clock:
         """The database's time when the monotonic clock showed `moment`."""
         return self._offset + timedelta(seconds=moment)
 
+    def instant_of(self, when: datetime | timedelta) -> datetime:
+        """An instant, or what lies so far from now."""
+        return self.now() + when if isinstance(when, timedelta) else when
+
     @property
     def machine_ahead(self) -> timedelta:
         """How far this machine's own clock is ahead of the database's."""

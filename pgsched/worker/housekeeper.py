@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from pgsched.domain.instant import iso
 from pgsched.errors import DatabaseUnavailable, InvalidData
 from pgsched.log import Event, Logger
 from pgsched.store.listening import NO_PRIORITY, Hint
@@ -93,10 +94,14 @@ class Housekeeper:
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
         self._signals = Signals((), ignored=ignored)
         self._session = Session(plan.database, f"pgsched {plan.worker_id}/housekeeper", Guard())
-        self._outage = Outage(self._log)
+        self._outage = Outage(Logger(connection="housekeeper"))
         self._hearing = Hearing(plan.database, f"pgsched {plan.worker_id}/listener")
         self._register = Register(plan, self._boards, household.started_at, self._log)
-        self._recovery = Recovery(plan, self._session, household.wills, household.tally, self._log)
+        self._clock = Clock()
+        self._has_clock = False
+        self._recovery = Recovery(
+            plan, self._session, household.wills, self._clock, household.tally, self._log
+        )
         interval_s = plan.heartbeat_interval.total_seconds()
         self._beat = Timer(interval_s)
         self._sweep = Timer(min(interval_s, LONGEST_SWEEP_S))
@@ -108,8 +113,6 @@ class Housekeeper:
         self._look = Timer(plan.polling_interval.total_seconds())
         self._look.restart()
         self._has_seen_server = False
-        self._clock = Clock()
-        self._has_clock = False
 
     def run(self) -> int:
         """Run until the supervisor has closed the orders and nothing is left to hand on."""
@@ -232,7 +235,7 @@ class Housekeeper:
         for member in living:
             self._boards[member.number].note(Moment.IN_TOUCH, beaten_at)
         if self._has_clock and self._has_jumped(beaten.at - self._clock.at(beaten_at)):
-            self._log.warning(Event.CLOCK_JUMPED, database_now=str(beaten.at))
+            self._log.warning(Event.CLOCK_JUMPED, database_now=iso(beaten.at))
             self._settle()
         self._has_clock = True
         self._clock.observe(beaten.at, beaten_at)

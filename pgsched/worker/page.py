@@ -122,18 +122,34 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """As the standard library calls it."""
-        page = self._page()
+        self._answer(self._page())
+
+    do_HEAD = do_GET  # noqa: N815 as the standard library calls it
+
+    def send_error(
+        self,
+        code: int,
+        message: str | None = None,  # noqa: ARG002 quotes what was sent
+        explain: str | None = None,  # noqa: ARG002 the standard library's words
+    ) -> None:
+        """As the standard library calls it for what it doesn't understand, which it would tell in HTML."""
+        status = HTTPStatus(code)
+        if status is HTTPStatus.NOT_IMPLEMENTED:  # a method that isn't here
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+        self._answer(Page(status, f"{status.phrase.lower()}\n".encode(), "text/plain"))
+
+    def _answer(self, page: Page) -> None:
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(page.body)))
         self.send_header("Cache-Control", "no-store")
         if page.status is HTTPStatus.UNAUTHORIZED:
             self.send_header("WWW-Authenticate", "Bearer")
+        if page.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(page.body)
-
-    do_HEAD = do_GET  # noqa: N815 as the standard library calls it
 
     def _page(self) -> Page:
         site = self.server.site

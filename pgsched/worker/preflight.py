@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pgsched.domain.execution import RECURRING_INSTANCE, NewExecution, TaskInstance
+from pgsched.domain.instant import iso
 from pgsched.domain.request import new_execution
 from pgsched.errors import (
     ConfigError,
@@ -159,7 +160,8 @@ def _schedule(plan: Plan, opened: Connection[Any], first: NewExecution) -> bool:
 
 
 def _tell_scheduled(first: NewExecution) -> None:
-    at = str(first.at)
+    assert first.at is not None
+    at = iso(first.at)
     Logger().info(Event.TASK_SCHEDULED, task=first.task, instance=first.instance, at=at)
 
 
@@ -175,7 +177,7 @@ def _tell_due_later(plan: Plan, opened: Any, task: AnyTask, now: datetime) -> No
     except Exception:  # noqa: BLE001 the user's schedule: told when it is used
         return
     if found.execution_time > next_time:
-        at, by_schedule = str(found.execution_time), str(next_time)
+        at, by_schedule = iso(found.execution_time), iso(next_time)
         Logger().warning(Event.TASK_DUE_LATER, task=task.name, at=at, by_schedule=by_schedule)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgsched.errors import PgschedError, SchemaMismatch
+from pgsched.errors import DatabaseUnavailable, PgschedError, SchemaMismatch
 from pgsched.store.leasing import release_lease, take_lease
 from pgsched.store.migrating import needed_version
 from pgsched.store.sampling import readiness, sample
@@ -107,7 +107,9 @@ class Probing:
                 machine_ahead_s=self._ahead_s,
             )
         except PgschedError as error:
-            return Probe(monotonic(), database=str(error), machine_ahead_s=self._ahead_s)
+            # That the database isn't available is what the check is about.
+            reason = error.reason if isinstance(error, DatabaseUnavailable) else str(error)
+            return Probe(monotonic(), database=reason, machine_ahead_s=self._ahead_s)
         self._clock.observe(found.at, asked_at)
         self._ahead_s = self._clock.machine_ahead.total_seconds()
         return Probe(

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import MoveToFailed, Reschedule
+from pgsched.domain.instant import iso
 from pgsched.errors import InvalidData, RowsLocked
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, Writer, complete
 from pgsched.store.liveness import BATCH, Death, Sweep, recover_dead, recover_of, release_of
 from pgsched.store.operation import Query, preceded
+from pgsched.store.workers import longer_timeouts
 from pgsched.worker.looks import LOOKS_S, Looks
 from pgsched.worker.metrics import (
     EXECUTIONS,
@@ -29,11 +31,12 @@ from pgsched.worker.run import overran
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from pgsched.log import Logger
     from pgsched.store.liveness import Recovered
     from pgsched.store.session import Session
+    from pgsched.worker.clock import Clock
     from pgsched.worker.metrics import Metric
     from pgsched.worker.plan import Plan
     from pgsched.worker.roster import Ended
@@ -59,15 +62,23 @@ class Recovery:
     """What has been looked for and what is still to be."""
 
     def __init__(
-        self, plan: Plan, session: Session, wills: Wills, tally: Tally | None, log: Logger
+        self,
+        plan: Plan,
+        session: Session,
+        wills: Wills,
+        clock: Clock,
+        tally: Tally | None,
+        log: Logger,
     ) -> None:
         self._plan = plan
         self._session = session
         self._wills = wills
+        self._clock = clock
         self._tally = tally
         self._log = log
         self._looks: dict[str, Looks] = {}
         self._has_companions: set[str] = set()
+        self._longer: dict[str, timedelta] = {}
 
     def wait_s(self, ended: Iterable[Ended]) -> float:
         """Seconds until the next look for what one of these left; infinite where all is done."""
@@ -113,17 +124,30 @@ class Recovery:
             looks.put_off(AGAIN_S)
 
     def _sweep(self, expected_now: datetime | None) -> None:
+        self._ask_timeouts()
         companions: set[str] = set()
         found: list[Recovered] | None = None
         while found is None or len(found) == BATCH:
             terms = Sweep(
-                self._plan.heartbeat_timeout, self._plan.max_crashes, expected_now, companions
+                self._plan.heartbeat_timeout,
+                self._plan.max_crashes,
+                expected_now,
+                companions,
+                self._longer,
             )
             found = self._session.run(
                 recover_dead(self._session.names, list(self._plan.tasks), terms)
             )
             companions.update(each.worker for each in found)
             self._note_recovered(found, HEARTBEAT, reason="heartbeat stopped")
+
+    def _ask_timeouts(self) -> None:
+        """Where they can't be read just now, as they were; a role that may not read them judges all by its own."""
+        try:
+            _, rows = self._session.run_together(longer_timeouts(self._plan.heartbeat_timeout))
+        except (RowsLocked, InvalidData):
+            return
+        self._longer = dict(rows)
 
     def _looks_for(self, ended: Ended) -> Looks:
         """When to look for what an ended poller left."""
@@ -201,7 +225,7 @@ class Recovery:
         error = overran(self._plan.tasks[held.task_name]).line
         facts |= {"outcome": outcome, "error": error}
         if isinstance(completion, Reschedule):
-            facts["retry"] = str(completion.when)
+            facts["retry"] = iso(self._clock.instant_of(completion.when))
         if is_final:
             self._log.error(Event.EXECUTION_EXHAUSTED, **facts)
         else:

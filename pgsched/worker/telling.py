@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from pgsched.domain.completion import Crash, MoveToFailed, Release, Reschedule
+from pgsched.domain.instant import iso
 from pgsched.domain.outcome import SUCCEEDED, Committed, Crashed, Failed, error_line
 from pgsched.log import Event
 from pgsched.store.completing import Receipt
@@ -68,7 +69,7 @@ class Teller:
                     facts["outcome"] = metrics.INTERRUPTED
                 self._log.info(Event.EXECUTION_RELEASED, **facts)
             case Reschedule(has_succeeded=False, when=when):
-                facts |= {"outcome": metrics.FAILED, "retry": str(when)}
+                facts |= {"outcome": metrics.FAILED, "retry": iso(self._clock.instant_of(when))}
                 self._log.at(self._failures_level, Event.EXECUTION_FAILED, **facts)
             case _:
                 self._log.info(Event.EXECUTION_COMPLETED, **facts, outcome=metrics.SUCCEEDED)

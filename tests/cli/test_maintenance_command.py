@@ -44,3 +44,4 @@ def test_a_threshold_below_two_is_refused(usage: Callable[..., Answer]) -> None:
     for wrong in ("1", "x", "2.5"):
         answer = usage("maintenance", "--bloat", wrong)
         assert (answer.status, answer.err.count("\n")) == (2, 1)
+        assert f"'--bloat': '{wrong}' (allowed: a whole number from 2)" in answer.err

@@ -10,6 +10,7 @@ from rich.screen import Screen
 
 from pgsched.cli import output
 from pgsched.cli.watching import Cut
+from pgsched.domain.instant import iso
 from pgsched.domain.text import printable
 
 NOW = datetime(2030, 1, 31, 9, tzinfo=UTC)
@@ -33,9 +34,7 @@ def test_a_time_is_told_from_now(away: timedelta, words: str) -> None:
 
 def test_a_time_is_shown_in_utc() -> None:
     rome = timezone(timedelta(hours=1))
-    assert (
-        output.iso(datetime(2030, 1, 31, 10, 0, 0, 5, tzinfo=rome)) == "2030-01-31T09:00:00.000005Z"
-    )
+    assert iso(datetime(2030, 1, 31, 10, 0, 0, 5, tzinfo=rome)) == "2030-01-31T09:00:00.000005Z"
 
 
 @pytest.mark.parametrize(

@@ -282,8 +282,9 @@ def test_a_lock_is_not_waited_for_long(on_database: Command, database: str) -> N
     [
         (["--watch"], "it needs a terminal"),
         (["--watch", "--json"], "it can't go with --watch"),
-        (["--interval", "2"], "'2' is no duration"),
-        (["--interval", "1ms"], "too short"),
+        (["--interval", "5s"], "it goes with --watch only"),
+        (["--watch", "--interval", "2"], "'2' is no duration"),
+        (["--watch", "--interval", "1ms"], "too short"),
     ],
 )
 def test_a_watch_that_can_not_be_is_refused(

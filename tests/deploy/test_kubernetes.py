@@ -304,7 +304,7 @@ def built_from_the_page(number: int, folder: Path) -> dict[tuple[str, str], Mani
     shutil.copytree(FOLDER, folder / "kubernetes")
     (folder / "mine").mkdir()
     (folder / "mine/kustomization.yaml").write_text(yaml.safe_dump(overlays[number]))
-    (folder / "mine/secret.env").write_text("worker-dsn=a\nmigrate-dsn=b\n")
+    (folder / "mine/secret.env").write_text("worker-dsn=a\nmigrate-dsn=b\nmonitoring-token=c\n")
     found = built(str(folder / "mine"))
     assert [
         problem
@@ -340,3 +340,15 @@ def test_two_may_stand_in_one_namespace(tmp_path: Path) -> None:
     assert service["spec"]["selector"] == service["metadata"]["labels"] == labels
     assert found["ServiceMonitor", "mail-pgsched"]["spec"]["selector"]["matchLabels"] == labels
     assert found["Deployment", "mail-pgsched-worker"]["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_whoever_scrapes_with_a_token_has_that_of_the_workers(tmp_path: Path) -> None:
+    """Without names.yaml the ServiceMonitor would ask for a Secret that has another name by then."""
+    found = built_from_the_page(2, tmp_path)
+    [container] = found["Deployment", "pgsched-worker"]["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each["valueFrom"] for each in container["env"]}
+    token = variables["PGSCHED_MONITORING__TOKEN"]["secretKeyRef"]
+    [endpoint] = found["ServiceMonitor", "pgsched"]["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"] == token
+    assert ("Secret", token["name"]) in found
+    assert token["key"] in found["Secret", token["name"]]["data"]

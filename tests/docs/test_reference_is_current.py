@@ -80,3 +80,13 @@ def test_every_command_has_its_entry() -> None:
 def test_every_public_name_has_its_entry() -> None:
     lines = pages()["api.md"].splitlines()
     assert [name for name in pgsched.__all__ if f"### {name}" not in lines] == []
+
+
+def test_every_decision_is_in_the_list() -> None:
+    told = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    decisions = sorted((ROOT / "docs/decisions").glob("*.md"))
+    assert [
+        each.name
+        for each in decisions
+        if f"| [{each.name[:3]}](decisions/{each.name}) |" not in told
+    ] == []

@@ -59,6 +59,7 @@ def test_no_tables_at_all(patient: Patient) -> None:
     assert [check for check, _ in report.findings] == ["schema"]
     unknown = {result.check for result in report.results if result.unknown}
     assert {"workers", "unknown-tasks", "stuck-executions"} <= unknown
+    assert {"indexes", "additions", "locks", "bloat", "autovacuum"} <= unknown
     patient.mend(report.findings[0][1])
     assert patient.found() == []
 

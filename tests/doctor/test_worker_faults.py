@@ -158,7 +158,7 @@ def test_a_task_that_no_worker_knows(patient: Patient) -> None:
 
 def test_a_recurring_task_is_overdue(patient: Patient) -> None:
     """Beside something more urgent of the same task."""
-    patient.worker()
+    patient.worker(recurring=["known"])
     patient.execution("known", "default", execution_time=ago(minutes=10))
     patient.execution("known", "urgent", execution_time=ago(minutes=1), priority=1)
     finding = patient.finding("late-tasks")
@@ -194,6 +194,55 @@ def test_a_schedule_that_fails(patient: Patient) -> None:
     finding = patient.finding("recurring-tasks", declared)
     assert finding.severity is CRITICAL
     assert "LookupError: no such calendar" in finding.explanation
+
+
+def test_a_recurring_task_that_only_fails(patient: Patient) -> None:
+    patient.worker(tasks=["nightly"], recurring=["nightly"])
+    failing = {
+        "consecutive_failures": 10,
+        "last_failure": ago(hours=2),
+        "execution_time": ago(hours=-1),
+    }
+    patient.execution("nightly", "default", **failing)
+    finding = patient.finding("failing-tasks", Configured(file="pgsched.yaml"))
+    assert finding.severity is WARNING
+    assert (
+        finding.title
+        == "Recurring task 'nightly' has never succeeded, and failed 10 times in a row"
+    )
+    assert finding.explanation.startswith("The last time 2h ago. ")
+    assert finding.fix is not None
+    assert finding.fix.lines == (
+        "pgsched list --state retrying --task nightly --config pgsched.yaml",
+    )
+    patient.sql(f"update {TABLE} set last_success = now() - interval '9 d'")
+    title = patient.finding("failing-tasks").title
+    assert title.endswith("has failed 10 times in a row since its last success, 9d ago")
+
+
+def test_a_recurring_task_that_the_configuration_alone_tells_of_fails(patient: Patient) -> None:
+    failing = {
+        "consecutive_failures": 3,
+        "last_failure": ago(hours=2),
+        "execution_time": ago(hours=-1),
+    }
+    patient.execution("nightly", "default", **failing)
+    assert patient.found() == []
+    nightly = Task(name="nightly", function=print, schedule=Every(days=1))
+    assert (
+        patient.finding("failing-tasks", Configured(tasks={"nightly": nightly})).severity is WARNING
+    )
+
+
+def test_a_hiccup_of_a_recurring_task_is_none(patient: Patient) -> None:
+    patient.worker(tasks=["twice", "quick", "once"], recurring=["twice", "quick"])
+    soon = {"execution_time": ago(hours=-1), "last_failure": ago(seconds=1)}
+    patient.execution("twice", "default", **soon, consecutive_failures=2)
+    patient.execution(
+        "quick", "default", **soon, consecutive_failures=9, last_success=ago(seconds=40)
+    )
+    patient.execution("once", "default", **soon, consecutive_failures=9)
+    assert patient.found() == []
 
 
 @pytest.mark.parametrize("poller", ["host-9/0-abc'd", None])
@@ -245,13 +294,22 @@ def test_failed_executions_wait_for_somebody(patient: Patient) -> None:
 
 def test_hostile_rows_hurt_nothing(patient: Patient) -> None:
     """Other programs may write any time there is."""
-    patient.worker()
-    for number, at in enumerate(["infinity", "-infinity", "290000-01-01"]):
-        patient.execution(f"t\n{number}", "default", execution_time=at)
+    times = ["infinity", "-infinity", "290000-01-01"]
+    patient.worker(recurring=[f"t\n{number}" for number in range(len(times))])
+    for number, at in enumerate(times):
+        patient.execution(
+            f"t\n{number}",
+            "default",
+            execution_time=at,
+            last_success=at,
+            last_failure=at,
+            consecutive_failures=3,
+        )
         patient.execution("h", str(number), picked=True, picked_by="p", last_heartbeat=at)
     report = patient.report()
     assert {each.check: each.unknown for each in report.results if each.unknown} == {}
-    assert [check for check, _ in report.findings] == ["unknown-tasks"]
+    found = {check for check, _ in report.findings}
+    assert found == {"unknown-tasks", "failing-tasks"}
 
 
 def test_the_time_zones_are_old() -> None:

@@ -51,6 +51,9 @@ def test_an_outage_is_told_and_so_is_its_end(worker: Worker, proxy: Proxy, how: 
     if how is Mode.REFUSE:
         proxy.cut()
     assert "database" in wait_ready(worker, is_ready=False)
+    detail = ask(worker, "/readyz").document["checks"]["database"]["detail"]
+    assert "not available" not in detail, "that it is the database which isn't is the check's name"
+    assert not detail.startswith("connection failed"), "psycopg's, before libpq says that it has"
     found = scrape(worker)
     assert found("pgsched_database_up") == 0
     assert found("pgsched_pollers") == 2

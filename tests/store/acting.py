@@ -13,6 +13,7 @@ from pgsched.domain.execution import Held, NewExecution, TaskInstance
 from pgsched.store import completing, failed, liveness, picking, reading, scheduling
 from pgsched.store.operation import Operation, drive, run_together
 from pgsched.store.statement import Names
+from pgsched.store.workers import longer_timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,8 @@ class Store:
         expected_now: datetime | None = None,
         companions: Sequence[str] = (),
     ) -> list[Recovered]:
-        sweep = liveness.Sweep(HOUR, max_crashes, expected_now, companions)
+        _, longer = run_together(self.connection, self.names, longer_timeouts(HOUR))
+        sweep = liveness.Sweep(HOUR, max_crashes, expected_now, companions, dict(longer))
         return self.run(liveness.recover_dead(self.names, tasks, sweep))
 
     def recover_of(

@@ -26,7 +26,9 @@ def test_terminated_backends_lose_no_result(project: Project, start: Start) -> N
     project.wait_gone("plain")
     project.wait_gone("async")
     assert len(project.diary("started")) == 2
-    worker.wait_event("database.regained")
+    worker.wait_event("database.regained", connection="housekeeper")
+    lost = worker.events("database.lost")
+    assert [line for line in lost if not line.keys() & {"poller", "connection"}] == []
     project.client.schedule("run", "afterwards")
     project.wait_gone("afterwards")
 

@@ -91,7 +91,7 @@ def test_a_stale_result_is_counted_as_one(project: Project, start: Start) -> Non
     wait_value(worker, 1, "pgsched_stale_completions_total", task="sleep")
     found = wait_value(worker, 1, "pgsched_executions_total", task="sleep", outcome="succeeded")
     assert found("pgsched_executions_total", task="sleep") == 1
-    assert found("pgsched_recoveries_total", reason="heartbeat") == 1
+    assert found("pgsched_recoveries_total", reason="heartbeat") >= 1  # what recurs may be dead too
     assert found("pgsched_poller_restarts_total") == 0
 
 
@@ -180,7 +180,11 @@ def test_who_asks_wrongly_is_told_so(project: Project, start: Start) -> None:
     assert ask(worker, "/livez", method="HEAD").body == ""
     assert ask(worker, "/livez?a=b").status == 200
     assert ask(worker, "/").status == ask(worker, "/metrics/").status == 404
-    assert ask(worker, "/livez", method="POST").status == 501
+    for method in ("POST", "PUT", "OPTIONS"):
+        answer = ask(worker, "/metrics", method=method)
+        assert (answer.status, answer.body) == (405, "method not allowed\n")
+        assert answer.headers["Allow"] == "GET, HEAD"
+        assert answer.headers["Content-Type"] == "text/plain"
     assert "s3cret" not in "".join(worker.lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,6 +17,7 @@ from pgsched.domain.mask import NO_MASK
 from pgsched.log import Logger
 from pgsched.store.session import Database, Session
 from pgsched.store.statement import Names
+from pgsched.worker.clock import Clock
 from pgsched.worker.guard import Guard
 from pgsched.worker.plan import Plan
 from pgsched.worker.recovery import Recovery
@@ -67,7 +68,7 @@ def wills() -> Wills:
 def recovery(database: str, wills: Wills) -> Generator[Recovery]:
     described = plan(database)
     with closing(Session(described.database, "test", Guard())) as session:
-        yield Recovery(described, session, wills, None, Logger())
+        yield Recovery(described, session, wills, Clock(), None, Logger())
 
 
 @pytest.fixture
@@ -133,6 +134,21 @@ def test_a_will_that_came_too_late_is_told_as_stale(
         recovery.hand_on([Ended("p", End.IN_ORDER)], present=())
     assert [line["event"] for line in told] == ["completion.stale"]
     assert told[0]["receipt"] == "stale"
+
+
+def test_a_will_that_is_carried_out_is_told_with_the_instant_of_its_retry(
+    store: Store, recovery: Recovery, wills: Wills
+) -> None:
+    """It was told as a length of time or as an instant, whatever the failure handler had answered."""
+    store.schedule("a")
+    [held] = store.pick()
+    wills.leave("p", [Last(Reschedule(held, HOUR, False), None)])
+    with capture_logs() as told:
+        recovery.hand_on([Ended("p", End.IN_ORDER)], present=())
+    assert [line["event"] for line in told] == ["execution.failed"]
+    [row] = store.rows()
+    retry = datetime.fromisoformat(told[0]["retry"])
+    assert abs(retry - row["execution_time"]) < timedelta(seconds=2)
 
 
 @pytest.mark.parametrize("end", [End.DIED, End.KILLED])

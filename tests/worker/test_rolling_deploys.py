@@ -239,7 +239,9 @@ def test_a_recurring_task_is_left_where_it_is_whatever_the_next_version_says(
     worker = begin(next_version)
     worker.wait_ready()
     [told] = worker.events("task.due_later", task="report")
+    assert datetime.fromisoformat(told["at"]) == later
     assert told["by_schedule"] < told["at"]
+    assert all(told[key].endswith("Z") for key in ("timestamp", "at", "by_schedule"))
     assert is_due_at(project, later)
     project.client.reschedule("report", "default", at=datetime.now(UTC))
     soon = datetime.now(UTC) + timedelta(hours=1, minutes=1)

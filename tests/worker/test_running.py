@@ -145,7 +145,9 @@ def test_the_more_urgent_runs_first(project: Project, start: Start) -> None:
 def test_a_recurring_task_runs_again_and_again_from_the_end_of_each_run(
     project: Project, start: Start
 ) -> None:
-    start()
+    worker = start()
+    [first] = worker.wait_event("task.scheduled", task="tick")
+    assert first["at"].endswith("Z"), "as the timestamp of the line"
     entries = project.wait_entries("ticked", "default", count=4)
     gaps = [after.at - before.at for before, after in pairwise(entries)]
     assert min(gaps) > 0.1, (

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from pgsched.cli.arguments import AsJson, ConfigFile, Dsn, StateName
+from pgsched.cli.arguments import AsJson, ConfigFile, Dsn, StateName, whole
 from pgsched.cli.database import connected, settings_from
 from pgsched.cli.output import as_json as as_json_value
-from pgsched.cli.output import iso, note, one_line, relative, say_json, say_table
+from pgsched.cli.output import note, one_line, relative, say_json, say_table
+from pgsched.domain.instant import iso
 from pgsched.domain.text import cut
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def list_executions(
         typer.Option(
             "--limit",
             metavar="N",
-            min=1,
+            parser=whole(least=1),
             help=f"At most so many [default: {ROWS_SHOWN} in a table, all with --json].",
         ),
     ] = None,

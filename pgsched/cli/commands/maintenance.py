@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pgsched.cli.arguments import ConfigFile, Dsn
+from pgsched.cli.arguments import ConfigFile, Dsn, whole
 from pgsched.cli.database import connected, settings_from
 from pgsched.cli.exits import ExitStatus
 from pgsched.cli.output import note, say, write
@@ -27,7 +27,7 @@ def maintenance(
         typer.Option(
             "--bloat",
             metavar="N",
-            min=2,
+            parser=whole(least=2),
             help="Rebuild what is N times as large as it needs to be.",
         ),
     ] = 3,

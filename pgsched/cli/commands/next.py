@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pgsched.cli.arguments import AsJson, ConfigFile, Dsn
-from pgsched.cli.output import iso, now, relative, say_json, say_table
+from pgsched.cli.arguments import AsJson, ConfigFile, Dsn, whole
+from pgsched.cli.output import now, relative, say_json, say_table
+from pgsched.domain.instant import iso
 
 
 def next_times(
@@ -21,7 +22,10 @@ def next_times(
         str, typer.Option("--timezone", metavar="ZONE", help="An IANA name such as Europe/Rome.")
     ] = "UTC",
     count: Annotated[
-        int, typer.Option("--count", metavar="N", min=1, max=1000, help="How many times.")
+        int,
+        typer.Option(
+            "--count", metavar="N", parser=whole(least=1, most=1000), help="How many times."
+        ),
     ] = 5,
     as_json: AsJson = False,
     _config: ConfigFile = None,

@@ -13,21 +13,26 @@ from pgsched.cli.output import say_drawn, say_json
 if TYPE_CHECKING:
     from pgsched.domain.overview import Overview
 
+EVERY = timedelta(seconds=2)
+
 
 def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on showing it until Ctrl-C; needs a terminal.")
     ] = False,
     interval: Annotated[
-        str, typer.Option("--interval", metavar="DURATION", help="With --watch: how often.")
-    ] = "2s",
+        str | None,
+        typer.Option(
+            "--interval", metavar="DURATION", help="With --watch: how often [default: 2s]."
+        ),
+    ] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
     dsn: Dsn = None,
 ) -> None:
     """Show how everything does: what is wrong, the queue, the workers, what fails, what recurs."""
     at_most_one({"--watch": watch, "--json": as_json})
-    every = _interval(interval)
+    every = _interval(interval, is_watched=watch)
     settings = settings_from(config, dsn)
     from pgsched.store.statement import Names
 
@@ -85,9 +90,13 @@ def _value(value: Any) -> Any:
     return value.total_seconds() if isinstance(value, timedelta) else as_json_value(value)
 
 
-def _interval(text: str) -> timedelta:
+def _interval(text: str | None, *, is_watched: bool) -> timedelta:
     from pgsched.domain.duration import parse_duration
 
+    if text is None:
+        return EVERY
+    if not is_watched:
+        raise typer.BadParameter("it goes with --watch only", param_hint="--interval")
     try:
         every = parse_duration(text)
     except ValueError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgsched.cli.arguments import ConfigFile, Dsn
+from pgsched.cli.arguments import ConfigFile, Dsn, whole
 from pgsched.cli.database import connected, settings_from
 from pgsched.cli.exits import ExitStatus
 from pgsched.errors import PgschedError, TaskModuleError
@@ -22,7 +22,10 @@ def worker(
     processes: Annotated[
         int | None,
         typer.Option(
-            "--processes", metavar="N", min=1, help="Pollers to fork, instead of worker.processes."
+            "--processes",
+            metavar="N",
+            parser=whole(least=1),
+            help="Pollers to fork, instead of worker.processes.",
         ),
     ] = None,
     config: ConfigFile = None,

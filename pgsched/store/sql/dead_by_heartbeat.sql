@@ -9,8 +9,9 @@ with held as materialized (
   select execution.ctid, task_name, last_heartbeat, picked_by, {worker_of_poller} as worker, timeout,
     last_heartbeat between now() - timeout and now() + timeout as is_beaten
   from {table} as execution
-  left join {workers_table} as told on told.worker = {worker_of_poller}
-  cross join lateral (select greatest(%(timeout)s, told.heartbeat_timeout) as timeout) as judged
+  left join unnest(%(workers)s::text[], %(timeouts)s::interval[]) as told (worker, longer)
+    on told.worker = {worker_of_poller}
+  cross join lateral (select coalesce(told.longer, %(timeout)s) as timeout) as judged
   where picked and last_heartbeat is not null
     and (%(expected_now)s::timestamptz is null
       or now() between %(expected_now)s::timestamptz - %(timeout)s / 4 and %(expected_now)s::timestamptz + %(timeout)s / 4)
