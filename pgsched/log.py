@@ -95,7 +95,7 @@ class Event(StrEnum):
     INDEX_NOT_MENDED = "index.not_mended"
     """Maintenance could not do so: `error` says why. The index is as it was; `pgsched maintenance` tries it again."""
     MAINTENANCE_FAILED = "maintenance.failed"
-    """The indexes could not be looked after; that is tried again after `worker.maintenance_interval`."""
+    """The indexes could not be looked after; that is tried again within `worker.maintenance_interval`."""
     EXECUTION_COMPLETED = "execution.completed"
     """A run succeeded and its completion is written."""
     EXECUTION_FAILED = "execution.failed"

@@ -247,16 +247,16 @@ class RunTracing:
         except BaseException as error:
             with suppress(Exception):
                 self._note_exception(span, error)
-            self._end(execution, self._mask.hide(error_line(error)))
+            self._end(execution, error_line(error, self._mask))
             raise
 
     def _note_exception(self, span: Span, error: BaseException) -> None:
         """As the span's own `record_exception` does, without what must not be told, and bounded."""
-        trace = "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]
+        trace = "".join(traceback.format_exception(error))
         told = {
             "exception.type": type(error).__qualname__,
-            "exception.message": self._mask.hide(error_line(error)),
-            "exception.stacktrace": self._mask.hide(trace),
+            "exception.message": error_line(error, self._mask),
+            "exception.stacktrace": self._mask.end(trace, TRACEBACK_LIMIT),
         }
         span.add_event("exception", told)
 
@@ -306,8 +306,8 @@ def _ids_of(span: Span) -> SpanIds | None:
 
 def _reason(outcome: Outcome) -> str:
     match outcome:
-        case Failed(error=error):
-            return error_line(error)
+        case Failed(line=line):
+            return line
         case Crashed(cause=cause):
             return f"its process died: {cause}"
         case _:

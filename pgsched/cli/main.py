@@ -35,6 +35,7 @@ from pgsched.cli.commands.tasks import tasks
 from pgsched.cli.commands.worker import worker
 from pgsched.cli.output import write, write_error
 from pgsched.errors import Terminated
+from pgsched.worker.terminal import heed_early_hang_ups
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "migrate": migrate,
@@ -124,6 +125,8 @@ def main() -> None:
     _ensure_streams()
     # As process 1 of a container a signal without a handler is ignored, and loading takes a moment.
     signal.signal(signal.SIGTERM, _terminate)
+    if {"worker", "dev"} & {*sys.argv}:
+        heed_early_hang_ups()
     if any(word.startswith("--dsn") for word in sys.argv):
         from setproctitle import setproctitle
 

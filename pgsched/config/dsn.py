@@ -60,6 +60,7 @@ _URL = re.compile(
     r"(?P<path>/[^@?#&;=\s]*)?"
     r"(?:\?(?P<query>[^@?#\s]*))?"
 )
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 # Atomic, as libpq reads it: a pair is never taken apart in another way, which would also take for ever to try.
 _PAIR = re.compile(
     r"(?>\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?!')(?:[^\s\\]|\\.)*)(?=\s|$))", re.DOTALL
@@ -115,7 +116,8 @@ def mask_of(dsn: str) -> Mask:
         plain = unquote(password) if "://" in dsn else re.sub(r"\\(.)", r"\1", password)
         if len(plain) >= SHORTEST_SECRET and plain not in shown and password not in shown:
             in_urls = quote(plain, safe=""), quote(plain), quote_plus(plain)
-            replaced |= dict.fromkeys((password, plain, *in_urls), HIDDEN)
+            lower = [_ESCAPE.sub(lambda match: match[0].lower(), url) for url in in_urls]
+            replaced |= dict.fromkeys((password, plain, *in_urls, *lower), HIDDEN)
     escaped = {json.dumps(text, ensure_ascii=False)[1:-1]: to for text, to in replaced.items()}
     return Mask(tuple(sorted((replaced | escaped).items(), key=lambda each: -len(each[0]))))
 

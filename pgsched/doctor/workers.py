@@ -47,19 +47,7 @@ def workers(
 ) -> Iterator[Finding]:
     """Workers are alive, and none has vanished without a word."""
     alive = living(workers)
-    for worker in workers:
-        if worker in alive:
-            continue
-        yield Finding(
-            severity=Severity.WARNING if worker.seen_ago < RECENTLY else Severity.NOTE,
-            title=f"Worker {worker.worker!r} has not been seen for {rough_duration(worker.seen_ago)}",
-            explanation=f"It was process {worker.pid} on {worker.host!r}, and was killed or can't reach the database. "
-            "What it held is taken over by the others. If it is gone for good, forget it.",
-            fix=Fix.sql(
-                f"delete from {tables['workers_table'].name} where worker = {literal(worker.worker)}"
-            ),
-            facts=_facts(worker),
-        )
+    yield from _silent([worker for worker in workers if worker not in alive], held, tables)
     if alive or any(_is_beaten(holder) for holder in held):
         return
     late = [waiting for waiting in queue if waiting.due_s > UNATTENDED_S]
@@ -72,6 +60,42 @@ def workers(
             fix=Fix.shell(configured.command("worker")),
             facts={"tasks": [waiting.task for waiting in late]},
         )
+
+
+def _silent(
+    silent: list[SeenWorker], held: list[Holder], tables: Mapping[str, Table]
+) -> Iterator[Finding]:
+    """Each that holds something is told by itself, as somebody waits for that; all others are one thing to know."""
+    pollers = [holder.poller or "" for holder in held]
+    holding = [
+        worker
+        for worker in silent
+        if any(poller.startswith(f"{worker.worker}/") for poller in pollers)
+    ]
+    rest = [worker for worker in silent if worker not in holding]
+    for together in [*([worker] for worker in holding), *([rest] if rest else [])]:
+        yield _finding_of_silent(together, tables)
+
+
+def _finding_of_silent(together: list[SeenWorker], tables: Mapping[str, Table]) -> Finding:
+    newest = min(together, key=lambda worker: worker.seen_ago)
+    names = [worker.worker for worker in together]
+    is_one = len(together) == 1
+    who = f"Worker {newest.worker!r} has" if is_one else f"{counted(len(together), 'worker')} have"
+    were = (
+        f"It was process {newest.pid} on {newest.host!r}, and was"
+        if is_one
+        else f"They are {listed(names)}, and were"
+    )
+    listing = ", ".join(map(literal, names))
+    return Finding(
+        severity=Severity.WARNING if newest.seen_ago < RECENTLY else Severity.NOTE,
+        title=f"{who} not been seen for {rough_duration(newest.seen_ago)}",
+        explanation=f"{were} killed or can't reach the database. "
+        "What they held is taken over by the others. Who is gone for good may be forgotten.",
+        fix=Fix.sql(f"delete from {tables['workers_table'].name} where worker in ({listing})"),
+        facts={"workers": [_facts(worker) for worker in together]},
+    )
 
 
 def progress(workers: list[SeenWorker], configured: Configured) -> Iterator[Finding]:

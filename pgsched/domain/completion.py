@@ -17,7 +17,6 @@ from pgsched.domain.outcome import (
     Finished,
     Interrupted,
     Succeeded,
-    error_line,
 )
 from pgsched.domain.request import LONGEST_WAIT, checked_time
 
@@ -124,8 +123,7 @@ def _decide_failed(
         case RetryAt(at=at):
             return Decided(Reschedule(execution, at, has_succeeded=False), broken)
         case GiveUp() if task.schedule is None:
-            error = error_line(failed.error)
-            return Decided(MoveToFailed(execution, error, failed.traceback), broken)
+            return Decided(MoveToFailed(execution, failed.line, failed.traceback), broken)
         case GiveUp():
             when, broken_schedule = _next_time(task, now)
             return Decided(

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from pgsched.domain.mask import NO_MASK
 from pgsched.domain.text import storable
 
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held, NewExecution
+    from pgsched.domain.mask import Mask
 
 
 ERROR_LIMIT = 2_000
 """Characters kept of an error's message; its traceback has a limit of its own."""
 
 
-def error_line(error: BaseException) -> str:
-    """An error in one bounded line: its type and message."""
+def error_line(error: BaseException, mask: Mask = NO_MASK) -> str:
+    """An error in one bounded line: its type and message, without what the mask hides."""
     if isinstance(error, Told):
         return str(error)
     try:
         # Its beginning alone: to take 100 MB apart word by word takes gigabytes.
-        message = " ".join(str(error)[: 2 * ERROR_LIMIT].split())
+        message = " ".join(mask.beginning(str(error), 2 * ERROR_LIMIT).split())
     except BaseException:  # noqa: BLE001 the user's __str__
         message = "(its message can't be shown)"
     name = type(error).__qualname__
@@ -35,18 +37,15 @@ SUCCEEDED = Succeeded()
 
 
 class Failed(NamedTuple):
-    """The task raised, or its data did not fit. `traceback` is bounded text."""
+    """The task raised, or its data did not fit. `traceback` and `line` are bounded texts, without secrets."""
 
     error: BaseException
     traceback: str
+    line: str
 
 
 class Told(Exception):
     """An error that happened in another process, as that told it."""
-
-    @classmethod
-    def of(cls, error: BaseException) -> Told:
-        return error if isinstance(error, cls) else cls(error_line(error))
 
 
 class Committed(NamedTuple):

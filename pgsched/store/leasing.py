@@ -14,11 +14,21 @@ if TYPE_CHECKING:
 
 def take_lease(lease: str, holder: str, length: timedelta) -> Operation[bool]:
     """Have it for so long from now, as its holder still or as the next one; answers whether that is so."""
-    found = yield Query("lease_holder", {"lease": lease, "length": length})
-    if found and found[0][0] != holder:
+    holders = yield from _holders(lease, length)
+    if holders and holders != [holder]:
         return False
     wanted = {"lease": lease, "holder": holder, "length": length}
     return bool((yield Query("take_lease", wanted)))
+
+
+def is_leased(lease: str, length: timedelta) -> Operation[bool]:
+    """Whether anybody has it."""
+    return bool((yield from _holders(lease, length)))
+
+
+def _holders(lease: str, length: timedelta) -> Operation[list[str]]:
+    rows = yield Query("lease_holder", {"lease": lease, "length": length})
+    return [holder for (holder,) in rows]
 
 
 def release_lease(lease: str, holder: str) -> Operation[None]:

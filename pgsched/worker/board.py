@@ -26,6 +26,8 @@ class Moment(IntEnum):
     """It has ended in order. An exit status says nothing: a task may end its process with any."""
     READY = 4
     """It was connected for the first time."""
+    RETIRED = 5
+    """It has stopped picking, for whatever reason."""
 
 
 class Board:
@@ -82,6 +84,11 @@ class Board:
     def is_ready(self) -> bool:
         """Whether there is a process, which has been connected."""
         return self._moments[Moment.READY] > -math.inf
+
+    @property
+    def is_picking(self) -> bool:
+        """Whether there is a process that takes on what is due."""
+        return self.is_ready and self._moments[Moment.RETIRED] == -math.inf
 
     def stalled_s(self, now: float) -> float:
         """For how long its loop has made no turn."""

@@ -20,7 +20,7 @@ from pgsched.domain.completion import (
     Written,
     decide,
 )
-from pgsched.domain.outcome import Failed, Finished, Interrupted
+from pgsched.domain.outcome import Failed, Finished, Interrupted, error_line
 from pgsched.errors import DatabaseUnavailable, InvalidData, RowsLocked
 from pgsched.store.completing import Receipt, complete, complete_in_place, found_in_place, is_plain
 from pgsched.worker.run import Run
@@ -190,7 +190,8 @@ class Completer:
         """A run whose completion can't be stored counts as failed, with that as its error."""
         execution = run.finished.execution
         self._teller.tell_refused(execution, error)
-        finished = run.finished._replace(outcome=Failed(error, str(error)), followups=())
+        failed = Failed(error, str(error), error_line(error))
+        finished = run.finished._replace(outcome=failed, followups=())
         task = self._tasks[execution.task_name]
         return Run(finished, decide(finished, task, now=self._clock.now(), chance=0.5))
 

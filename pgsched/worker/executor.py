@@ -76,6 +76,7 @@ class Executor:
         tracing: RunTracing | None,
         report: Callable[[], None],
     ) -> None:
+        self._mask = plan.mask
         self._runnables = runnables_of(plan.tasks, tracing)
         self._tracing = tracing
         self._start_within_s = plan.heartbeat_timeout.total_seconds() * START_WITHIN
@@ -258,7 +259,9 @@ class Executor:
             run = self._run_isolated if self._is_isolated(execution) else self._run_sync
             return Context().run(run, execution)
         except Exception as error:  # noqa: BLE001 ours, or what comes back from a process of the user's
-            return self._decided(Finished(execution, failed_of(error), monotonic(), 0.0))
+            return self._decided(
+                Finished(execution, failed_of(error, self._mask), monotonic(), 0.0)
+            )
 
     def _run_sync(self, execution: Held) -> Run:
         runnable = self._runnables[execution.task_name]
@@ -268,7 +271,7 @@ class Executor:
         try:
             if allowed is not None:
                 self._deadlines.begin(execution, allowed.total_seconds())
-            finished = run_here(runnable, execution, context)
+            finished = run_here(runnable, execution, context, self._mask)
             if allowed is not None:
                 self._deadlines.end(execution)
             return self._decided(finished)
@@ -332,9 +335,9 @@ class Executor:
             else:
                 outcome = await self._run_limited(runnable, execution, context)
         except asyncio.CancelledError as error:
-            outcome = Interrupted() if self._is_cancelling else failed_of(error)
+            outcome = Interrupted() if self._is_cancelling else failed_of(error, self._mask)
         except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
-            outcome = failed_of(error)
+            outcome = failed_of(error, self._mask)
         return finished_of(context, outcome, started_at)
 
     async def _run_limited(

@@ -1,6 +1,6 @@
 """What a worker has counted as Prometheus reads it: the tallies of all its processes as one, and how it is now.
 
-Built anew for each who asks. `prometheus_client` is loaded by the reporter alone.
+Built anew for each who asks. `prometheus_client` is loaded only where there is a reporter.
 """
 
 from __future__ import annotations

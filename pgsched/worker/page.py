@@ -9,6 +9,7 @@ import hmac
 import io
 import socket
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 REQUEST_S = 3.0
 LONGEST_HEAD_BYTES = 8192
 MOST_AT_A_TIME = 16
-"""Prometheus, a kubelet and a person or two."""
+"""Prometheus, a kubelet and a person or two. One more, and the oldest is hung up on: an honest one is answered within
+milliseconds, and a stranger who opens many and says nothing must not keep a kubelet from asking."""
 
 BLANK_LINE = b"\r\n\r\n"
 
@@ -56,24 +58,36 @@ class Server(ThreadingMixIn, TCPServer):
         self.address_family = family
         self.site = site
         self._places = threading.BoundedSemaphore(MOST_AT_A_TIME)
+        self._open: dict[socket.socket, None] = {}
         super().__init__(address, Handler)  # type: ignore[arg-type]  # of IPv6 has four parts
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """On a thread, where there is one to spare."""
+        """On a thread."""
         if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._hang_up_on_oldest()
+            self._places.acquire()
+        self._open[request] = None
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread to be had
-            self._places.release()
+            self._leave(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._leave(request)
+
+    def _hang_up_on_oldest(self) -> None:
+        """Its thread finds that nothing more comes, or goes, and ends."""
+        for oldest in list(self._open)[:1]:
+            with suppress(OSError):  # it has been answered just now
+                oldest.shutdown(socket.SHUT_RDWR)
+
+    def _leave(self, request: socket.socket) -> None:
+        self._open.pop(request, None)
+        self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Who hangs up in the middle is no news."""

@@ -150,6 +150,7 @@ class Poller:
             self._clock,
             failures_level=plan.failures_level,
             max_crashes=plan.max_crashes,
+            mask=plan.mask,
         )
         self._completer = Completer(
             self._session,
@@ -394,6 +395,7 @@ class Poller:
     def _stop_picking(self) -> None:
         if self._stage is Stage.RUNNING:
             self._stage = Stage.DRAINING
+            self._board.note(Moment.RETIRED, monotonic())
             self._completer.release(self._executor.take_waiting())
 
     def _leave_will(self) -> None:

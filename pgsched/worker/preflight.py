@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pgsched.domain.execution import RECURRING_INSTANCE, NewExecution, TaskInstance
 from pgsched.domain.instant import iso
 from pgsched.domain.request import new_execution
-from pgsched.errors import ConfigError, DatabaseUnavailable, SchemaMismatch, TaskModuleError
+from pgsched.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    RowsLocked,
+    SchemaMismatch,
+    TaskModuleError,
+)
 from pgsched.log import Event, Logger
-from pgsched.store.connecting import connection
+from pgsched.store.connecting import connection, translated
 from pgsched.store.migrating import check, needed_version
-from pgsched.store.operation import drive
+from pgsched.store.operation import Query, drive
 from pgsched.store.picking import database_now
 from pgsched.store.pooling import is_pooled, loses_session
 from pgsched.store.reading import get
@@ -26,12 +33,17 @@ from pgsched.store.statement import statements
 from pgsched.worker.process import EXIT_OK, Pipe, fork
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from datetime import datetime
 
     from psycopg import Connection
 
     from pgsched.domain.task import AnyTask
+    from pgsched.store.operation import Operation
     from pgsched.worker.plan import Plan
+
+LIMITS = {"lock_timeout": "20s", "statement_timeout": "30s"}
+"""Of each statement: a reload that waits for somebody's lock is refused for that, well before its time is over."""
 
 
 def preflight(plan: Plan) -> None:
@@ -40,7 +52,8 @@ def preflight(plan: Plan) -> None:
     statements(plan.database.names)
     needed_version()
     found = Pipe(*os.pipe())
-    pid = fork("pgsched: preflight", lambda: _child(plan, found), closing=(found.reading,))
+    parent = os.getpid()
+    pid = fork("pgsched: preflight", lambda: _child(plan, found, parent), closing=(found.reading,))
     os.close(found.writing)
     with os.fdopen(found.reading, encoding="utf-8") as reading:
         told = reading.read()
@@ -51,10 +64,10 @@ def preflight(plan: Plan) -> None:
         raise DatabaseUnavailable("the preflight process died before it could tell why")
 
 
-def _child(plan: Plan, found: Pipe) -> int:
+def _child(plan: Plan, found: Pipe, parent: int) -> int:
     problem: dict[str, Any] | None = None
     try:
-        _check_and_schedule(plan)
+        _check_and_schedule(plan, parent)
     except SchemaMismatch as error:
         problem = {"kind": "schema", "found": error.found, "needed": error.needed}
     except DatabaseUnavailable as error:
@@ -86,18 +99,46 @@ def _error(plan: Plan, problem: dict[str, Any]) -> Exception:
             return DatabaseUnavailable(problem["reason"])
 
 
-def _check_and_schedule(plan: Plan) -> None:
+def _check_and_schedule(plan: Plan, parent: int) -> None:
     names = plan.database.names
     with connection(plan.database.conninfo) as opened:
         _check_pooler(plan, opened)
-        check(opened, table=names.table, schema=names.schema)
-        now = drive(opened, names, database_now(), is_atomic=False)
+        with _wanted(plan, opened, parent):
+            check(opened, table=names.table, schema=names.schema)
+            now = drive(opened, names, database_now(), is_atomic=False)
         for task in plan.tasks.values():
             if task.schedule is None:
                 continue
             first = new_execution(task, RECURRING_INSTANCE, at=_first_time(task, now))
-            if not _schedule(plan, opened, first):
+            with _wanted(plan, opened, parent):
+                is_new = _schedule(plan, opened, first)
+            if is_new:
+                _tell_scheduled(first)
+            else:
                 _tell_due_later(plan, opened, task, now)
+
+
+@contextmanager
+def _wanted(plan: Plan, opened: Connection[Any], parent: int) -> Generator[None]:
+    """A transaction that waits so long at most, and is undone where nobody is left who wants it: a reload that was
+    refused has been killed, and its code schedules nothing.
+    """
+    names = plan.database.names
+    try:
+        with translated(), opened.transaction():
+            drive(opened, names, _set_limits(), is_atomic=False)
+            yield
+            if os.getppid() != parent:
+                os._exit(EXIT_OK)
+    except RowsLocked:
+        raise DatabaseUnavailable(
+            f"somebody has locked table {names.table!r} for longer than {LIMITS['lock_timeout']}: "
+            "`pgsched doctor` says who"
+        ) from None
+
+
+def _set_limits() -> Operation[None]:
+    yield Query("set_for_transaction", {"names": [*LIMITS], "values": [*LIMITS.values()]})
 
 
 def _check_pooler(plan: Plan, opened: Connection[Any]) -> None:
@@ -115,13 +156,13 @@ def _check_pooler(plan: Plan, opened: Connection[Any]) -> None:
 
 def _schedule(plan: Plan, opened: Connection[Any], first: NewExecution) -> bool:
     names = plan.database.names
-    is_new = drive(opened, names, schedule(names, [first]), is_atomic=False) == 1
-    if is_new:
-        assert first.at is not None
-        Logger().info(
-            Event.TASK_SCHEDULED, task=first.task, instance=first.instance, at=iso(first.at)
-        )
-    return is_new
+    return drive(opened, names, schedule(names, [first]), is_atomic=False) == 1
+
+
+def _tell_scheduled(first: NewExecution) -> None:
+    assert first.at is not None
+    at = iso(first.at)
+    Logger().info(Event.TASK_SCHEDULED, task=first.task, instance=first.instance, at=at)
 
 
 def _tell_due_later(plan: Plan, opened: Any, task: AnyTask, now: datetime) -> None:

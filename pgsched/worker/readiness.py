@@ -85,5 +85,7 @@ def _pollers(pollers: Sequence[Board]) -> Check:
     now = monotonic()
     connected = [board for board in pollers if board.is_ready]
     moving = [board for board in connected if board.stalled_s(now) < PROGRESS_S]
-    told = f"{len(connected)} of {len(pollers)} connected, {len(moving)} of these moving"
-    return Check("pollers", len(moving) == len(pollers), told)
+    picking = [board for board in moving if board.is_picking]
+    told = f"{len(connected)} of {len(pollers)} connected, {len(moving)} of these moving, {len(picking)} picking"
+    # One that makes room for the next ends what it runs first: the others take on work meanwhile, if there are any.
+    return Check("pollers", len(moving) == len(pollers) and bool(picking), told)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import MoveToFailed, Reschedule
 from pgsched.domain.instant import iso
-from pgsched.domain.outcome import error_line
 from pgsched.errors import InvalidData, RowsLocked
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, Writer, complete
@@ -223,7 +222,7 @@ class Recovery:
         is_final = isinstance(completion, MoveToFailed)
         outcome = GIVEN_UP if is_final else FAILED
         self._count(1, EXECUTIONS, held.task_name, outcome)
-        error = error_line(overran(self._plan.tasks[held.task_name]).error)
+        error = overran(self._plan.tasks[held.task_name]).line
         facts |= {"outcome": outcome, "error": error}
         if isinstance(completion, Reschedule):
             facts["retry"] = iso(self._clock.instant_of(completion.when))

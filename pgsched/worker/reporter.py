@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgsched.log import Event, Logger
 from pgsched.worker.board import Moment
 from pgsched.worker.clock import monotonic
+from pgsched.worker.exposition import counted, exposition, present, sampled
 from pgsched.worker.page import Page, Server, Site
 from pgsched.worker.probing import Probing
 from pgsched.worker.process import EXIT_OK, RETIRE, Signals
@@ -111,9 +112,6 @@ class Reporter:
         return _told(readiness(self._reported.supervisor, self._reported.pollers, probe))
 
     def _metrics(self, accept: str) -> Page:
-        # Loaded here: whoever only asks for health doesn't need it.
-        from pgsched.worker.exposition import counted, exposition, present, sampled
-
         boards = self._reported.supervisor, self._reported.pollers
         concurrency = self._plan.concurrency
         numbers = {

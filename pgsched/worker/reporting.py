@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pgsched.worker import tally
@@ -40,6 +41,10 @@ class Reporting:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._is_on = plan.monitoring is not None
+        if self._is_on:
+            # Before the first fork: one that is started again when another release lies in its place must not read that
+            # one's. It costs a poller 0.2 MB of its own, and 1.8 MB that all of them share.
+            import_module("pgsched.worker.reporter")
         self._board = Board(0)
         self._tally = tally.of_supervisor() if self._is_on else None
         self.housekeeper_tally = self._housekeeper_tally()
@@ -92,7 +97,7 @@ class Reporting:
         self.reporter.note_start(fork(title, lambda: self._report(lifeline), closing=closing))
 
     def _report(self, lifeline: int) -> int:
-        """The reporter's main. It alone loads what it takes to serve HTTP."""
+        """The reporter's main."""
         from pgsched.worker.reporter import Reported, Reporter
 
         tallies = [self._tally, self.housekeeper_tally, *(slot.tally for slot in self.slots)]

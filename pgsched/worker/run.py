@@ -8,7 +8,7 @@ import os
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished
+from pgsched.domain.outcome import SUCCEEDED, Committed, Failed, Finished, Told, error_line
 from pgsched.domain.task import caller_of
 from pgsched.domain.text import storable
 from pgsched.log import bind_run
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pgsched.domain.completion import Decided
     from pgsched.domain.context import ExecutionContext
     from pgsched.domain.execution import Held
+    from pgsched.domain.mask import Mask
     from pgsched.domain.outcome import Outcome
     from pgsched.domain.task import AnyTask, Caller
     from pgsched.tracing import RunTracing
@@ -59,7 +60,9 @@ def runnables_of(tasks: Mapping[str, AnyTask], tracing: RunTracing | None) -> di
     }
 
 
-def run_here(runnable: Runnable, execution: Held, context: ExecutionContext) -> Finished:
+def run_here(
+    runnable: Runnable, execution: Held, context: ExecutionContext, mask: Mask
+) -> Finished:
     """Call the task's function, and see an async one to its end. Never raises, whatever the user's code does."""
     pid, started_at = os.getpid(), monotonic()
     bind_run(execution)
@@ -70,7 +73,7 @@ def run_here(runnable: Runnable, execution: Held, context: ExecutionContext) -> 
             asyncio.run(answer)
         outcome = SUCCEEDED
     except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
-        outcome = failed_of(error)
+        outcome = failed_of(error, mask)
     end_stray(pid)
     return finished_of(context, outcome, started_at)
 
@@ -78,26 +81,27 @@ def run_here(runnable: Runnable, execution: Held, context: ExecutionContext) -> 
 def finished_of(context: ExecutionContext, outcome: Outcome, started_at: float) -> Finished:
     """A run that ended now. One that has completed its execution itself has nothing left to be written."""
     if context.is_complete:
-        outcome = Committed(outcome.error if isinstance(outcome, Failed) else None)
+        outcome = Committed(Told(outcome.line) if isinstance(outcome, Failed) else None)
     duration_s = monotonic() - started_at
     followups = tuple(context.followups)
     return Finished(context.execution, outcome, started_at, duration_s, followups, run_span())
 
 
-def failed_of(error: BaseException) -> Failed:
-    return Failed(error, _bounded_traceback(error))
+def failed_of(error: BaseException, mask: Mask) -> Failed:
+    return Failed(error, _bounded_traceback(error, mask), error_line(error, mask))
 
 
 def overran(task: AnyTask) -> Failed:
     """A run that had to be ended because its time was over."""
-    return Failed(TimeoutError(told_late(task)), "")
+    error = TimeoutError(told_late(task))
+    return Failed(error, "", error_line(error))
 
 
 def told_late(task: AnyTask) -> str:
     return f"it ran longer than its timeout of {task.timeout}"
 
 
-def _bounded_traceback(error: BaseException) -> str:
+def _bounded_traceback(error: BaseException, mask: Mask) -> str:
     """The traceback as text from the user's function on: our own frames help nobody."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("pgsched."):
@@ -106,4 +110,4 @@ def _bounded_traceback(error: BaseException) -> str:
         text = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
     except BaseException:  # noqa: BLE001 the user's __str__
         text = f"{type(error).__qualname__} (its traceback can't be shown)"
-    return storable(text[-TRACEBACK_LIMIT:])
+    return storable(mask.end(text, TRACEBACK_LIMIT))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgsched.domain.completion import decide
 from pgsched.domain.context import ExecutionContext
-from pgsched.domain.outcome import Committed, Failed, Told
+from pgsched.domain.outcome import Failed, Told, error_line
 from pgsched.tracing import flush, run_tracing
 from pgsched.worker.channel import HERE, framed, take
 from pgsched.worker.fuse import light
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import socket
 
     from pgsched.domain.execution import Held
+    from pgsched.domain.mask import Mask
     from pgsched.worker.board import Board
     from pgsched.worker.clock import Clock
     from pgsched.worker.plan import Plan
@@ -55,7 +56,7 @@ def run_errand(plan: Plan, board: Board, channel: socket.socket, *, supervisor: 
     try:
         channel.sendall(HERE)
         errand: Errand = pickle.loads(take(channel))  # noqa: S301 our own poller's
-        channel.sendall(framed(pickle.dumps(_told(_run(plan, board, errand)))))
+        channel.sendall(framed(pickle.dumps(_told(_run(plan, board, errand), plan.mask))))
         flush()
     except (EOFError, OSError):
         pass  # the poller is gone
@@ -72,24 +73,22 @@ def _run(plan: Plan, board: Board, errand: Errand) -> Run:
     context = ExecutionContext(
         execution, surroundings_of(plan, board, errand.clock, poller=errand.poller)
     )
-    finished = run_here(runnable, execution, context)
+    finished = run_here(runnable, execution, context, plan.mask)
     now, chance = errand.clock.now(), random.random()
     return Run(finished, decide(finished, runnable.task, now=now, chance=chance))
 
 
-def _told(run: Run) -> Run:
+def _told(run: Run, mask: Mask) -> Run:
     """The run with its errors in words: an exception of the user's may not survive the way to another process.
 
     All else in it is of plain classes (`domain/request.py`, `domain/completion.py`).
     """
     finished, decided = run
     if isinstance(finished.outcome, Failed):
-        outcome = finished.outcome
-        finished = finished._replace(outcome=Failed(Told.of(outcome.error), outcome.traceback))
-    if isinstance(finished.outcome, Committed) and finished.outcome.error is not None:
-        finished = finished._replace(outcome=Committed(Told.of(finished.outcome.error)))
+        outcome = finished.outcome._replace(error=Told(finished.outcome.line))
+        finished = finished._replace(outcome=outcome)
     if decided.broken is not None:
-        decided = decided._replace(broken=Told.of(decided.broken))
+        decided = decided._replace(broken=Told(error_line(decided.broken, mask)))
     return run._replace(finished=finished, decided=decided)
 
 

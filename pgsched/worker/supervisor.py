@@ -42,7 +42,7 @@ from pgsched.worker.roster import End, Ended
 from pgsched.worker.stalls import Stalls
 from pgsched.worker.succession import Succession
 from pgsched.worker.surroundings import in_touch_for_s
-from pgsched.worker.terminal import has_terminal
+from pgsched.worker.terminal import EarlyHangUp, Terminal
 from pgsched.worker.wakeup import drained, stirred
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Supervisor:
         self._log = Logger()
         self._predecessor = predecessor
         self._succession = Succession()
-        self._has_terminal = has_terminal()
+        self._terminal = Terminal()
         self._signals = _signals(is_main=predecessor is None)
         self._family = Family(plan, lambda: self._succession.ends)
         self._slots = self._family.slots
@@ -123,6 +123,7 @@ class Supervisor:
 
     def _turn(self) -> None:
         self._reporting.note_turn()
+        self._terminal.look()
         self._family.start_others()
         if self._stage is Stage.RUNNING:
             self._family.start_pollers()
@@ -266,8 +267,8 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Start another generation, which reads code and config anew. Goes on as before until that one is ready."""
-        if self._has_terminal and not has_terminal():
-            self._obey(signal.SIGHUP)  # the terminal was closed, on a worker that was run by hand
+        if self._terminal.is_closing:
+            self._obey(signal.SIGHUP)
         elif not self._is_stopping:
             self._succession.begin()
 
@@ -387,9 +388,13 @@ def _signals(*, is_main: bool) -> Signals:
     asked = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
     if not is_main:
         return Signals((signal.SIGCHLD,), ignored=(*asked, signal.SIGHUP))
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+    former = signal.getsignal(signal.SIGHUP)
+    if former is signal.SIG_IGN:  # nohup
         return Signals((*asked, signal.SIGCHLD))
-    return Signals((*asked, signal.SIGHUP, signal.SIGCHLD))
+    signals = Signals((*asked, signal.SIGHUP, signal.SIGCHLD))
+    if isinstance(former, EarlyHangUp) and former.is_remembered:
+        signal.raise_signal(signal.SIGHUP)
+    return signals
 
 
 def run_plan(plan: Plan, predecessor: Predecessor | None = None) -> int:

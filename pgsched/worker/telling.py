@@ -14,6 +14,7 @@ from pgsched.worker import metrics
 
 if TYPE_CHECKING:
     from pgsched.domain.execution import Held
+    from pgsched.domain.mask import Mask
     from pgsched.domain.outcome import Finished
     from pgsched.errors import InvalidData
     from pgsched.log import Logger
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 class Teller:
     """Of one poller: asked once for each completion, when it has its receipt."""
 
-    def __init__(self, log: Logger, clock: Clock, *, failures_level: int, max_crashes: int) -> None:
+    def __init__(
+        self, log: Logger, clock: Clock, *, failures_level: int, max_crashes: int, mask: Mask
+    ) -> None:
         self._log = log
         self._clock = clock
         self._failures_level = failures_level
         self._max_crashes = max_crashes
+        self._mask = mask
         self._is_silent = not log.is_enabled(logging.INFO)
 
     def tell(self, run: Run, receipt: Receipt) -> None:
@@ -38,7 +42,9 @@ class Teller:
             return
         facts = self._facts_of(finished)
         if decided.broken is not None:
-            self._log.error(Event.HANDLER_BROKEN, **facts, error=error_line(decided.broken))
+            self._log.error(
+                Event.HANDLER_BROKEN, **facts, error=error_line(decided.broken, self._mask)
+            )
         if receipt is Receipt.CHANGED:
             self._tell_changed(run, facts)
         else:
@@ -95,8 +101,8 @@ def _names_of(execution: Held) -> dict[str, Any]:
 def _error_of(finished: Finished) -> dict[str, str]:
     """What the run told of its end; a traceback only where there is one."""
     match finished.outcome:
-        case Failed(error=error, traceback=traceback):
-            told = {"error": error_line(error)}
+        case Failed(line=line, traceback=traceback):
+            told = {"error": line}
             return {**told, "exception": traceback} if traceback else told
         case Committed(error=error) if error is not None:
             return {"error_after_commit": error_line(error)}

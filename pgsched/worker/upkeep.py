@@ -10,12 +10,12 @@ import math
 import os
 import secrets
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pgsched.errors import PgschedError
+from pgsched.errors import MaintenanceRunning, PgschedError, RowsLocked
 from pgsched.log import Event, Logger
 from pgsched.store.connecting import connection
-from pgsched.store.leasing import take_lease
+from pgsched.store.leasing import is_leased, take_lease
 from pgsched.store.maintaining import maintain, missing_right
 from pgsched.store.operation import drive
 from pgsched.worker.board import Board
@@ -24,7 +24,10 @@ from pgsched.worker.clock import monotonic
 from pgsched.worker.process import EXIT_OK, fork
 
 if TYPE_CHECKING:
+    from psycopg import Connection
+
     from pgsched.store.maintaining import Repaired
+    from pgsched.store.statement import Names
     from pgsched.worker.plan import Plan
 
 LEASE = "maintenance"
@@ -70,7 +73,7 @@ class Upkeep:
 
 
 def _look_after(plan: Plan) -> int:
-    """The process's main. Whoever has the lease does it, once: a holder of the same name has no right to go on."""
+    """The process's main. The lease says that it is done, and is taken after it: one that is killed has not done it."""
     interval, names, log = plan.maintenance_interval, plan.database.names, Logger()
     assert interval is not None
     holder = f"{plan.worker_id}/{secrets.token_hex(4)}"
@@ -79,12 +82,22 @@ def _look_after(plan: Plan) -> int:
         with connection(plan.database.conninfo, name=name) as opened:
             if missing_right(opened, names):
                 return EXIT_OK
-            if drive(opened, names, take_lease(LEASE, holder, interval), is_atomic=False):
-                for repaired in maintain(opened, names):
-                    _tell(log, repaired)
+            if not drive(opened, names, is_leased(LEASE, interval), is_atomic=False):
+                _mend(log, opened, names)
+                drive(opened, names, take_lease(LEASE, holder, interval), is_atomic=False)
+    except MaintenanceRunning:
+        pass  # whoever is at it takes the lease
     except PgschedError as error:
         log.warning(Event.MAINTENANCE_FAILED, error=str(error))
     return EXIT_OK
+
+
+def _mend(log: Logger, opened: Connection[Any], names: Names) -> None:
+    try:
+        for repaired in maintain(opened, names):
+            _tell(log, repaired)
+    except RowsLocked as error:  # by somebody who takes long: not to be met again by each worker
+        log.warning(Event.MAINTENANCE_FAILED, error=str(error))
 
 
 def _tell(log: Logger, repaired: Repaired) -> None:

@@ -46,6 +46,26 @@ def test_a_worker_that_has_vanished(patient: Patient, minutes: int, severity: Se
     assert patient.found() == []
 
 
+def test_workers_that_have_vanished_are_one_finding_but_for_who_holds_something(
+    patient: Patient,
+) -> None:
+    """Fifty were fifty findings, which hid all others."""
+    patient.worker()
+    for number in range(50):
+        patient.worker(f"gone-{number}", seen_at=ago(minutes=10 + number))
+    patient.worker("holder", seen_at=ago(minutes=5))
+    patient.execution("known", picked=True, picked_by="holder/0-ab", last_heartbeat=ago(minutes=1))
+    findings = [finding for check, finding in patient.report().findings if check == "workers"]
+    assert [finding.title for finding in findings] == [
+        "Worker 'holder' has not been seen for 5m",
+        "50 workers have not been seen for 10m",
+    ]
+    assert len(findings[1].facts["workers"]) == 50
+    for finding in findings:
+        patient.mend(finding)
+    assert patient.found() == []
+
+
 def test_work_is_due_and_nobody_alive(patient: Patient) -> None:
     patient.execution("lonely", execution_time=ago(minutes=3))
     finding = patient.finding("workers")

@@ -33,7 +33,7 @@ from pgsched.domain.text import storable
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-FAILED = Failed(ValueError("no"), "Traceback …")
+FAILED = Failed(ValueError("no"), "Traceback …", "ValueError: no")
 
 
 def held(failures: int = 0) -> Held:

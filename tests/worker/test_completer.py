@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from pgsched import one_time
 from pgsched.domain.completion import Decided, Delete, Reschedule
 from pgsched.domain.execution import Held, NewExecution
+from pgsched.domain.mask import NO_MASK
 from pgsched.domain.outcome import SUCCEEDED, Failed, Finished
 from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Logger
@@ -95,12 +96,14 @@ def completer_of(session: Session, let_go: Callable[[Held], None]) -> Completer:
         tasks={"t": nothing},
         clock=Clock(),
         answered=lambda run, _: let_go(run.finished.execution),
-        teller=Teller(Logger(), Clock(), failures_level=logging.WARNING, max_crashes=5),
+        teller=Teller(
+            Logger(), Clock(), failures_level=logging.WARNING, max_crashes=5, mask=NO_MASK
+        ),
     )
 
 
 def failed(held: Held) -> Run:
-    finished = Finished(held, Failed(ValueError("no"), ""), 0.0, 0.0)
+    finished = Finished(held, Failed(ValueError("no"), "", "ValueError: no"), 0.0, 0.0)
     return Run(finished, Decided(Reschedule(held, timedelta(0), has_succeeded=False)))
 
 

@@ -15,7 +15,9 @@ from pgsched.cli.exits import ExitStatus
 from pgsched.config.dsn import mask_of
 from pgsched.domain.execution import Held
 from pgsched.domain.mask import NO_MASK
+from pgsched.domain.outcome import ERROR_LIMIT, error_line
 from pgsched.worker.loop_thread import LoopThread
+from pgsched.worker.run import TRACEBACK_LIMIT, failed_of
 from tests.waiting import wait_until
 from tests.worker.running import Project
 
@@ -183,6 +185,7 @@ def test_a_reader_who_reads_no_more_keeps_nobody_from_running_and_stopping(
         ("postgresql://u:sesame-street@h/d", "no sesame-street here", "no *** here"),
         ("postgresql://u:a%2Fb%2Fc%2Fd%2Fe@h/d", "a/b/c/d/e a%2Fb%2Fc%2Fd%2Fe", "*** ***"),
         ("host=h password='a/b #c d e' user=u", "a/b%20%23c%20d%20e a%2Fb+%23c+d+e", "*** ***"),
+        ("host=h password='a/b #c d e' user=u", "a%2fb%20%23c%20d%20e a%2fb+%23c+d+e", "*** ***"),
         ("host=h password='it\\'s secret' user=u", "it's secret", "***"),
         ("postgresql://h/d?user=u&password=sesame-street", "[sesame-street]", "[***]"),
         ('host=h password=quo"ted-word', 'a "quo\\"ted-word"', 'a "***"'),
@@ -202,3 +205,24 @@ def test_a_password_is_hidden_in_the_forms_in_which_it_is_met(
 ) -> None:
     assert mask_of(dsn).hide(text) == shown
     assert NO_MASK.hide(text) == text
+
+
+def test_no_half_of_a_password_is_left_where_a_text_is_cut() -> None:
+    """Cut before it is hidden, an error kept half a password at its end, a traceback at its beginning."""
+    password = "QJKVZXQJKV"
+    mask = mask_of(f"postgresql://u:{password}@h/d")
+
+    def is_told(text: str) -> bool:
+        return bool(set(text) & set(password))
+
+    for before in range(ERROR_LIMIT - 40, ERROR_LIMIT):
+        for blank in ("x" * before, " " * (before + ERROR_LIMIT)):
+            error = ValueError(f"{blank}{password}{'y' * ERROR_LIMIT * 2}")
+            assert not is_told(error_line(error, mask).removeprefix("ValueError"))
+    for after in range(TRACEBACK_LIMIT - 60, TRACEBACK_LIMIT + 5):
+        failed = failed_of(ValueError(f"{'x' * 99}{password}{'y' * after}"), mask)
+        assert not is_told(failed.traceback)
+        assert len(failed.traceback) > TRACEBACK_LIMIT - len("postgresql://u:@h/d" + password)
+    assert mask.beginning(password, 5) == "***"
+    assert mask.end(password, 5) == "***"
+    assert NO_MASK.beginning("abcdef", 3) + NO_MASK.end("abcdef", 3) == "abcdef"

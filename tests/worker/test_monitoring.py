@@ -15,6 +15,7 @@ from prometheus_client.openmetrics.parser import (
 )
 
 from pgsched.worker.metrics import METRICS, Kind
+from pgsched.worker.page import MOST_AT_A_TIME
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker
 from tests.worker.scraping import ask, port_of, scrape, wait_value
@@ -140,6 +141,16 @@ def test_a_worker_that_drains_is_alive_but_not_ready(project: Project, start: St
         ask(worker, "/livez")
 
 
+def test_a_worker_whose_only_poller_makes_room_is_not_ready(project: Project, start: Start) -> None:
+    """It takes nothing on until what it runs has ended: it was called ready for all that time."""
+    worker = start(processes=1, max_executions_per_process=2)
+    project.begin("sleep", "long", 4)  # what recurs makes it two
+    wait_until(lambda: ask(worker, "/readyz").wrong == {"pollers"}, describe="it not to be ready")
+    assert project.row("long"), "until then its poller is the one that is connected"
+    project.wait_gone("long")
+    wait_until(lambda: ask(worker, "/readyz").status == 200, describe="the next one to pick")
+
+
 def test_a_killed_reporter_comes_back_and_has_forgotten_nothing(
     project: Project, start: Start
 ) -> None:
@@ -193,6 +204,19 @@ def test_a_stranger_at_the_port_keeps_nobody_waiting(project: Project, start: St
     assert ask(worker, "/livez").status == 200
     for stranger in silent:
         stranger.close()
+
+
+def test_strangers_in_all_places_keep_no_probe_from_its_answer(
+    project: Project, start: Start
+) -> None:
+    """It was hung up on, as the newest one: whoever reached the port could have a kubelet end the worker."""
+    worker = start(processes=1)
+    port = port_of(worker)
+    for _ in range(10):
+        silent = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(MOST_AT_A_TIME)]
+        assert ask(worker, "/livez").status == 200
+        for stranger in silent:
+            stranger.close()
 
 
 def is_closed(connection: socket.socket) -> bool:

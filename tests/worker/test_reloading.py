@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from pgsched.worker.executor import CANCEL_GRACE_S
@@ -192,6 +193,44 @@ def test_a_generation_that_is_never_ready_is_given_up(project: Project, start: S
     assert refusal(worker) == "it was not ready within 3 s"
     wait_until(lambda: children(worker.pid) == former, describe="the new generation to be gone")
     assert wait_ran(project, "with-the-old-one") == "old"
+
+
+RECURRING = """
+from pgsched import Every, recurring
+@recurring("of-the-refused", schedule=Every(hours=1))
+def of_the_refused() -> None: ...
+"""
+
+
+def test_what_was_refused_schedules_nothing(project: Project, start: Start) -> None:
+    """Its check of the database outlives it, at a lock: it went on once that was gone."""
+    project.module = "tests.worker.hurried"
+    worker = start(processes=1)
+    rewrite(project, "of another schedule", more=RECURRING)
+    with psycopg.connect(project.conninfo) as locking:
+        locking.execute("lock table scheduled_tasks in access exclusive mode")
+        worker.signal(signal.SIGHUP)
+        waiting = (
+            "select pid from pg_stat_activity"
+            " where application_name = 'pgsched' and wait_event_type = 'Lock'"
+        )
+        [(session,)] = wait_until(lambda: project.sql(waiting), describe="it to wait")
+        refused = worker.wait_event("worker.reload_refused")[-1]["error"]
+        assert refused == "it was not ready within 3 s"
+    left = "select 1 from pg_stat_activity where pid = %s"
+    wait_until(lambda: not project.sql(left, session), describe="its session to end")
+    assert not project.sql("select 1 from scheduled_tasks where task_name = 'of-the-refused'")
+
+
+def test_a_reload_that_waits_for_a_lock_is_refused_for_that(project: Project, start: Start) -> None:
+    """Without a limit it waits until its time is over, and nobody hears for what."""
+    project.module = "tests.worker.impatient_reload"
+    worker = start(processes=1)
+    rewrite(project, "of another schedule", more=RECURRING)
+    with psycopg.connect(project.conninfo) as locking:
+        locking.execute("lock table scheduled_tasks in access exclusive mode")
+        assert "somebody has locked table 'scheduled_tasks'" in refusal(worker)
+    reload(worker)
 
 
 def test_reloads_and_a_stop_during_a_reload(project: Project, start: Start) -> None:

@@ -19,6 +19,7 @@ import pgsched
 from pgsched.store.migrating import needed_version
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker
+from tests.worker.scraping import scrape, wait_value
 
 Start = Callable[..., Worker]
 Begin = Callable[[Project], Worker]
@@ -135,19 +136,28 @@ def test_a_worker_goes_on_while_a_newer_release_migrates(
 def test_what_is_restarted_after_an_upgrade_in_place_is_of_the_old_release(
     project: Project, begin: Begin, tmp_path: Path
 ) -> None:
-    """Each process read the statements for itself: one that was restarted ran those of the other release."""
+    """Each process read the statements for itself: one that was restarted ran those of the other release.
+
+    And a reporter imported what was never imported before, at its restart and when it was asked for metrics.
+    """
     release = Release(tmp_path / "release")
     project.release = release.folder
+    project.monitoring = {"port": 0}
     worker = begin(project)
     worker.wait_ready()
+    [reporter] = worker.wait_event("reporter.started")
     for file in (release.folder / "pgsched" / "store" / "sql").iterdir():
         file.write_text("select 'of another release'")
-    os.kill(worker.pollers[0], signal.SIGKILL)
-    os.kill(worker.housekeeper, signal.SIGKILL)
-    worker.wait_event("poller.started", count=2)
-    worker.wait_event("housekeeper.started", count=2)
+    for file in (release.folder / "pgsched").rglob("*.py"):
+        file.write_text("raise ImportError('of another release')")
+    assert scrape(worker)("pgsched_slots") == 10
+    for process in (worker.pollers[0], worker.housekeeper, reporter["pid"]):
+        os.kill(process, signal.SIGKILL)
+    for event in ("poller.started", "housekeeper.started", "reporter.started"):
+        worker.wait_event(event, count=2)
     project.client.schedule("run", "afterwards")
     project.wait_gone("afterwards")
+    wait_value(worker, 1, "pgsched_executions_total", task="run", outcome="succeeded")
     assert not worker.events("database.lost")
 
 
