@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs lock bench bench-peers chaos plots test-matrix clean
+.PHONY: help demo test check format docs lock bench bench-peers chaos plots test-matrix test-systemd clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: $(READY) ## all tests, on an embedded Postgres 18 (or on PGSCHED_TEST_DSN)
 
 test-matrix: $(READY) ## the tests on Postgres 14 to 18
 	$(BIN)/python -m tests.matrix
+
+test-systemd: $(READY) ## the units under a real systemd, in a virtual machine (as root, with qemu and debootstrap)
+	$(BIN)/python -m tests.systemd.machine
 
 check: $(READY) ## format, lint, types, the layers
 	$(BIN)/ruff format --check
@@ -63,4 +66,4 @@ plots: $(READY) ## the picture of docs/performance.md, from bench/reference
 	$(BIN)/python -m bench.plots
 
 clean: ## remove what make made
-	rm -rf $(VENV) dist build .demo
+	rm -rf $(VENV) dist build .demo .cache

@@ -55,6 +55,20 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
     assert (done.returncode, about_ours) == (0, [])
 
 
+def test_the_virtual_machine_says_what_it_lacks(tmp_path: Path) -> None:
+    """Root, or programs: in one line, and with the status that means "skipped"."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.systemd.machine"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (77, "")
+    assert re.fullmatch(r"skipped: this needs .+\n", done.stdout)
+
+
 @needs_systemd_analyze
 @pytest.mark.parametrize("name", UNITS)
 def test_a_unit_is_exposed_to_little(name: str) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,10 @@ from pgsched import one_time
 @one_time("write")
 def write(data):
     Path(data["file"]).write_text("done")
+
+@one_time("say")
+def say(data):
+    print(data["text"])
 """
 
 
@@ -61,6 +66,26 @@ def test_a_worker_runs_what_is_due_and_drains_on_ctrl_c(
     assert (project / "written").read_text() == "done"
     started = [event for event in events(log) if event["event"] == "poller.started"]
     assert len(started) == 1
+
+
+def test_what_a_task_prints_can_be_read_while_the_worker_runs(
+    project: Path, on_database: Command, database: str
+) -> None:
+    """As journalctl does, through no terminal. Proven by leaving stdout as Python makes it: nothing for 8 KiB."""
+    environment = {**on_database.environment, "PYTHONUNBUFFERED": ""}
+    on_database = replace(on_database, environment=environment)
+    with Client(database) as client:
+        client.schedule("say", "1", {"text": "to whom it may concern"})
+    printed = project / "printed"
+    with printed.open("w") as stdout, (project / "log").open("w") as stderr:
+        running = on_database.start("worker", stdout=stdout, stderr=stderr)
+    try:
+        wait_until(
+            lambda: printed.read_text() == "to whom it may concern\n", describe="what it prints"
+        )
+    finally:
+        running.kill()
+        running.wait()
 
 
 def test_dev_brings_its_own_database_up_to_date(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,6 +72,10 @@ def prepare(settings: "Settings") -> None:
     from pgsched.log import Event, Logger, configure_logging
     from pgsched.registry import load_tasks
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a task prints is read now, by journalctl or kubectl: not when 8 KiB have gathered. A line in one piece,
+        # which PYTHONUNBUFFERED would not see to: several processes write.
+        sys.stdout.reconfigure(line_buffering=True)
     log = settings.logging
     is_json = log.is_json(on_terminal=sys.stderr.isatty())
     configure_logging(json=is_json, level=log.level, mask=settings.database.mask)
