@@ -58,8 +58,8 @@ def _listing(
     parameters = {"task_name": task, "state": state.value if state else None, "limit": limit}
     if limit is None or instance is not None:
         return Query("list", {**parameters, "task_instance": instance})
-    if state is State.RETRYING:
-        return Query("list_retrying", parameters)
+    if state in {State.RETRYING, State.RUNNING}:
+        return Query(f"list_{state.value}", parameters)
     return Query("list_front" if task is None else "list_front_of_task", parameters)
 
 

@@ -1,5 +1,5 @@
--- Promise: as `list`, the first `limit` of those due, scheduled, running or of any state; of those due at the very same
--- time any. Retrying ones have a statement of their own.
+-- Promise: as `list`, the first `limit` of those due, scheduled or of any state; of those due at the very same time any.
+-- Retrying and running ones have statements of their own.
 -- Plan: the first of each priority from the order (or queue) index, and all that are picked: it reads `limit` rows a
 -- priority, however many there are.
 with recursive level (priority, number) as (
@@ -57,10 +57,9 @@ found as (
       limit %(limit)s
     ) as unranked
   ) as waiting
-  where %(state)s::text is distinct from 'running'
   union all
   select * from {table}
-  where picked and {of_task} and (%(state)s::text is null or %(state)s::text = 'running')
+  where picked and {of_task} and %(state)s::text is null
 )
 select task_name, task_instance, task_data::text, {execution_time}, picked, picked_by, {last_success},
   {last_failure}, consecutive_failures, {last_heartbeat}, version, priority, crashes, {state} as state
