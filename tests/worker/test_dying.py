@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from pgsched import FailedExecution, NewExecution
+from pgsched.worker.process import is_moving
 from tests.waiting import wait_until
 from tests.worker.running import Project, Worker, cpu_s, is_there
 
@@ -226,11 +227,14 @@ def test_a_poller_that_wakes_up_does_not_start_what_others_have_by_now(
     waiting = [NewExecution("run", f"waiting-{n}") for n in range(20)]
     project.client.schedule_many([NewExecution("freeze", "a", 2), *waiting])
     [entry] = project.wait_entries("started", "a")
+    wait_until(lambda: not is_moving(entry.pid), describe="it to be frozen")
+    [(held,)] = project.sql("select count(*) from scheduled_tasks where picked")
+    assert held > 1
     start(processes=1, heartbeat_timeout="2s", heartbeat_interval="300ms")
     project.wait_entries("ran", count=320)
     project.wait_gone("a")
     os.kill(entry.pid, signal.SIGCONT)
-    frozen.wait_event("completion.stale", count=21)
+    frozen.wait_event("completion.stale", count=held)
     assert len(project.diary("ran")) == 320
 
 
