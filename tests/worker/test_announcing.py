@@ -104,7 +104,7 @@ def test_a_worker_tells_how_it_does_from_its_start_to_its_end(
     assert reloading == "RELOADING=1"
     assert before_us <= int(moment) <= time.monotonic_ns() // 1000
     manager.wait("READY=1", count=2)
-    assert worker.events("worker.reloaded")
+    worker.wait_event("worker.reloaded")
     fed = len(manager.texts("WATCHDOG=1"))
     manager.wait("WATCHDOG=1", count=fed + 3)
     project.client.schedule("sleep", "2", 2)
