@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import MoveToFailed, Reschedule
 from pgsched.domain.instant import iso
-from pgsched.errors import InvalidData, RowsLocked
+from pgsched.errors import DatabaseUnavailable, InvalidData, RowsLocked
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, Writer, complete
 from pgsched.store.liveness import BATCH, Death, Sweep, recover_dead, recover_of, release_of
@@ -145,7 +145,7 @@ class Recovery:
         """Where they can't be read just now, as they were; a role that may not read them judges all by its own."""
         try:
             _, rows = self._session.run_together(longer_timeouts(self._plan.heartbeat_timeout))
-        except (RowsLocked, InvalidData):
+        except DatabaseUnavailable:
             return
         self._longer = dict(rows)
 

@@ -117,3 +117,16 @@ def test_beats_do_not_wait_for_what_a_worker_says_of_itself(project: Project, st
     )
     assert len(worker.events("worker.unseen")) == 1
     assert not worker.events("database.lost")
+
+
+def test_who_may_not_read_others_timeouts_judges_by_its_own(project: Project, start: Start) -> None:
+    """Without, each sweep ended there, and the dead were nobody's to recover."""
+    project.sql("alter table scheduled_tasks_workers rename to out_of_reach")
+    project.sql(
+        "insert into scheduled_tasks (task_name, task_instance, picked, picked_by, last_heartbeat)"
+        " values ('run', 'dead', true, 'gone/0-x', now() - interval '1 hour')"
+    )
+    worker = start()
+    project.wait_entries("ran", "dead")
+    project.sql("alter table out_of_reach rename to scheduled_tasks_workers")
+    assert worker.stop() == 0
