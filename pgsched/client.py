@@ -22,7 +22,7 @@ from pgsched.domain.request import (
 )
 from pgsched.errors import InvalidData
 from pgsched.store import failed, reading, scheduling
-from pgsched.store.operation import Operation, drive, drive_async
+from pgsched.store.operation import Operation, drive_by, drive_by_async
 from pgsched.store.source import async_source_of, source_of
 from pgsched.store.statement import Names
 from pgsched.tracing import scheduling as traced_scheduling
@@ -104,7 +104,7 @@ class Client:
         delay = chosen_delay(at, in_)
         with traced_scheduling(wanted, is_batch=True) as traced:
             operation = scheduling.schedule(self._names, traced, delay=delay)
-            return self._run(operation, is_atomic=True)
+            return self._run(operation, is_atomic=len(wanted) > scheduling.CHUNK)
 
     def reschedule(
         self,
@@ -162,8 +162,8 @@ class Client:
         self.close()
 
     def _run(self, operation: Operation[T], *, is_atomic: bool = False) -> T:
-        with self._source.lent() as connection:
-            return drive(connection, self._names, operation, is_atomic=is_atomic)
+        with self._source.lent() as cursor:
+            return drive_by(cursor, self._names, operation, is_atomic=is_atomic)
 
 
 class AsyncClient:
@@ -209,7 +209,7 @@ class AsyncClient:
         delay = chosen_delay(at, in_)
         with traced_scheduling(wanted, is_batch=True) as traced:
             operation = scheduling.schedule(self._names, traced, delay=delay)
-            return await self._run(operation, is_atomic=True)
+            return await self._run(operation, is_atomic=len(wanted) > scheduling.CHUNK)
 
     async def reschedule(
         self,
@@ -261,8 +261,8 @@ class AsyncClient:
         await self.close()
 
     async def _run(self, operation: Operation[T], *, is_atomic: bool = False) -> T:
-        async with self._source.lent() as connection:
-            return await drive_async(connection, self._names, operation, is_atomic=is_atomic)
+        async with self._source.lent() as cursor:
+            return await drive_by_async(cursor, self._names, operation, is_atomic=is_atomic)
 
 
 # What both clients make of their arguments
@@ -281,13 +281,14 @@ def _wanted(execution: Wanted, *, at: datetime | None, priority: int | None) -> 
         )
     if not isinstance(execution, NewExecution):
         execution = NewExecution(*execution)
+    task, instance, data, its_at, its_priority, trace_context = execution
     return new_execution(
-        execution.task,
-        execution.instance,
-        execution.data,
-        at=execution.at if execution.at is not None else at,
-        priority=execution.priority if execution.priority is not None else priority,
-        trace_context=execution.trace_context,
+        task,
+        instance,
+        data,
+        at=at if its_at is None else its_at,
+        priority=priority if its_priority is None else its_priority,
+        trace_context=trace_context,
     )
 
 

@@ -27,6 +27,7 @@ from pgsched import (
     State,
     one_time,
 )
+from pgsched.store.scheduling import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -194,6 +195,40 @@ def test_what_a_caller_rolls_back_never_was(database: str) -> None:
         connection.commit()
     with Client(database) as other:
         assert [e.task_instance for e in other.list()] == ["d"]
+
+
+@pytest.mark.parametrize("count", [1, 2, CHUNK + 1])
+def test_what_begins_a_callers_transaction_does_not_end_it(database: str, count: int) -> None:
+    wanted = [("mail", f"{n}") for n in range(count)]
+    with psycopg.connect(database) as connection:
+        assert Client(connection).schedule_many(wanted) == count
+        connection.rollback()
+        assert Client(connection).list() == []
+
+
+@pytest.mark.parametrize("count", [1, 2, CHUNK + 1])
+def test_nor_does_it_with_asyncio(database: str, count: int) -> None:
+    async def check() -> None:
+        wanted = [("mail", f"{n}") for n in range(count)]
+        async with await psycopg.AsyncConnection.connect(database) as connection:
+            assert await AsyncClient(connection).schedule_many(wanted) == count
+            await connection.rollback()
+            assert await AsyncClient(connection).list() == []
+
+    asyncio.run(check())
+
+
+def test_many_are_scheduled_all_or_none(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "alter table scheduled_tasks add constraint odd check (task_instance <> 'last')"
+        )
+        wanted = [*(("mail", f"{n}") for n in range(CHUNK)), ("mail", "last")]
+        with Client(database) as client, pytest.raises(InvalidData):
+            client.schedule_many(wanted)
+        with pytest.raises(psycopg.errors.CheckViolation):
+            Client(connection).schedule_many(wanted)
+        assert Client(connection).list() == []
 
 
 def test_an_error_of_ours_leaves_the_callers_transaction_usable(database: str) -> None:

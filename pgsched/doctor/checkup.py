@@ -14,7 +14,7 @@ from pgsched.store import examining
 from pgsched.store.examining import Unknown, bounded, look
 from pgsched.store.indexes import repairs
 from pgsched.store.migrating import pending, table_options
-from pgsched.store.operation import run
+from pgsched.store.operation import drive
 from pgsched.store.pooling import is_pooled, loses_session
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _schema(connection: Connection[Any], names: Names) -> Schema:
 def _machine(connection: Connection[Any], names: Names, clock: Callable[[], datetime]) -> Machine:
     """The database's time lies somewhere between two looks at our own clock."""
     before = clock()
-    database = run(connection, names, examining.clock())
+    database = drive(connection, names, examining.clock(), is_atomic=False)
     after = clock()
     half = (after - before) / 2
     return Machine(after, before + half - database, half, time_zone_release())

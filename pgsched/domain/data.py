@@ -47,9 +47,7 @@ def to_json(data: object) -> str | None:
     if data is None:
         return None
     try:
-        text = json.dumps(
-            data, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain
-        )
+        text = _ENCODER.encode(data)
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidData("data holds a lone surrogate, which JSON can't carry") from None
@@ -69,6 +67,12 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"a {type(value).__qualname__} has no JSON form")
+
+
+_ENCODER = json.JSONEncoder(
+    allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain
+)
+"""Made once: `json.dumps` makes one for each call that wants something else than its defaults."""
 
 
 def shown_json(text: str) -> Any:

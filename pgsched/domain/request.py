@@ -45,6 +45,13 @@ def name_of(task: str | AnyTask) -> str:
 
 def checked_name(what: str, name: object) -> str:
     """A task name or instance to schedule. Raises: InvalidData."""
+    if (
+        type(name) is str
+        and name.isascii()
+        and 0 < len(name) <= NAME_LIMIT_BYTES
+        and "\0" not in name
+    ):
+        return name  # nearly all of them: a fifth of what the checks below take
     size_bytes = len(known_name(what, name).encode("utf-8"))
     if size_bytes > NAME_LIMIT_BYTES:
         raise InvalidData(f"{what} is {size_bytes} bytes long; allowed: up to {NAME_LIMIT_BYTES}")

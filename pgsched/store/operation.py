@@ -8,9 +8,10 @@ Source of the idea: psycopg does the same one floor below, for the wire protocol
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgsched.store.statement import rights_for, statements
@@ -36,42 +37,69 @@ def array(values: Iterable[str | None]) -> str:
     return "{" + ",".join(["null" if value is None else f'"{value}"' for value in values]) + "}"
 
 
-def text_array(values: Iterable[str | None]) -> str:
-    """As `array`, of any texts: 3 to 25 times as quick as psycopg's, which asks a regular expression."""
-    return array([
-        None if value is None else value.replace("\\", "\\\\").replace('"', '\\"')
-        for value in values
-    ])
+def text_array(values: Sequence[str | None]) -> str:
+    """As `array`, of any texts without a NUL, which separates them while all are escaped at once.
+
+    3 to 25 times as quick as psycopg's, which asks a regular expression.
+    """
+    if None in values:
+        return array(None if value is None else _escaped(value) for value in values)
+    escaped = _escaped("\0".join(cast("Sequence[str]", values)))
+    return '{"' + escaped.replace("\0", '","') + '"}'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 Operation: TypeAlias = Generator[Query, list[Row], T]
 
 
+def cursor_of(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Row]:
+    """A cursor of our own: a caller's connection may have another row or cursor factory."""
+    return psycopg.Cursor(connection, row_factory=tuple_row)
+
+
+def async_cursor_of(connection: psycopg.AsyncConnection[Any]) -> psycopg.AsyncCursor[Row]:
+    """As `cursor_of`, for asyncio."""
+    return psycopg.AsyncCursor(connection, row_factory=tuple_row)
+
+
 def drive(
     connection: psycopg.Connection[Any], names: Names, operation: Operation[T], *, is_atomic: bool
 ) -> T:
-    """Drive an operation to its answer; `is_atomic` makes all its statements one transaction, or a savepoint.
+    """Drive an operation to its answer; `is_atomic` makes all its statements one transaction, or part of the caller's.
 
     Otherwise each statement is what the connection makes of it: its own transaction, or part of the caller's.
     """
-    if not is_atomic:
-        return run(connection, names, operation)
-    with connection.transaction():
-        return run(connection, names, operation)
+    with cursor_of(connection) as cursor:
+        return drive_by(cursor, names, operation, is_atomic=is_atomic)
 
 
-async def drive_async(
-    connection: psycopg.AsyncConnection[Any],
-    names: Names,
-    operation: Operation[T],
-    *,
-    is_atomic: bool,
+def drive_by(
+    cursor: psycopg.Cursor[Row], names: Names, operation: Operation[T], *, is_atomic: bool
 ) -> T:
-    """As `drive`, for asyncio."""
-    if not is_atomic:
-        return await run_async(connection, names, operation)
-    async with connection.transaction():
-        return await run_async(connection, names, operation)
+    """As `drive`, by a cursor that is used again: making one costs 15 µs, a fifth of what a call takes in Python."""
+    if not is_atomic or _is_about_to_begin(cursor.connection):
+        return run(cursor, names, operation)
+    with cursor.connection.transaction():
+        return run(cursor, names, operation)
+
+
+async def drive_by_async(
+    cursor: psycopg.AsyncCursor[Row], names: Names, operation: Operation[T], *, is_atomic: bool
+) -> T:
+    """As `drive_by`, for asyncio."""
+    if not is_atomic or _is_about_to_begin(cursor.connection):
+        return await run_async(cursor, names, operation)
+    async with cursor.connection.transaction():
+        return await run_async(cursor, names, operation)
+
+
+def _is_about_to_begin(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the next statement begins a transaction, the caller's to end: a block of ours would end it."""
+    is_idle = connection.info.transaction_status == TransactionStatus.IDLE
+    return is_idle and not connection.autocommit
 
 
 def preceded(first: Query, operation: Operation[T]) -> Operation[T]:
@@ -80,13 +108,9 @@ def preceded(first: Query, operation: Operation[T]) -> Operation[T]:
     return (yield from operation)
 
 
-def run(connection: psycopg.Connection[Any], names: Names, operation: Operation[T]) -> T:
-    """Drive an operation to its answer, in whatever transaction the connection is in.
-
-    The cursor is our own: a caller's connection may have another row or cursor factory.
-    """
+def run(cursor: psycopg.Cursor[Row], names: Names, operation: Operation[T]) -> T:
+    """Drive an operation to its answer, in whatever transaction the connection is in."""
     known = statements(names)
-    cursor = psycopg.Cursor(connection, row_factory=tuple_row)
     try:
         query = next(operation)
         while True:
@@ -98,8 +122,6 @@ def run(connection: psycopg.Connection[Any], names: Names, operation: Operation[
     except psycopg.errors.InsufficientPrivilege as error:
         error.add_note(rights_for(known[query.statement]))
         raise
-    finally:
-        cursor.close()
 
 
 def run_together(
@@ -107,19 +129,16 @@ def run_together(
 ) -> list[list[Row]]:
     """Several statements in one round trip and one transaction; answers the rows of each. None may need another's."""
     known = statements(names)
-    cursors = [psycopg.Cursor(connection, row_factory=tuple_row) for _ in queries]
+    cursors = [cursor_of(connection) for _ in queries]
     with connection.pipeline():
         for cursor, query in zip(cursors, queries, strict=True):
             cursor.execute(known[query.statement], query.parameters)
     return [cursor.fetchall() for cursor in cursors]
 
 
-async def run_async(
-    connection: psycopg.AsyncConnection[Any], names: Names, operation: Operation[T]
-) -> T:
+async def run_async(cursor: psycopg.AsyncCursor[Row], names: Names, operation: Operation[T]) -> T:
     """As `run`, for asyncio."""
     known = statements(names)
-    cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
     try:
         query = next(operation)
         while True:
@@ -131,5 +150,3 @@ async def run_async(
     except psycopg.errors.InsufficientPrivilege as error:
         error.add_note(rights_for(known[query.statement]))
         raise
-    finally:
-        await cursor.close()

@@ -58,21 +58,26 @@ def _one(names: Names, new: NewExecution, *, delay: timedelta | None, is_alone: 
 
 
 def _many(names: Names, chunk: Sequence[NewExecution], *, delay: timedelta | None) -> Query:
-    is_traced = any(new.trace_context for new in chunk)
+    task_names, task_instances, data, ats, priorities, trace_contexts = zip(*chunk, strict=True)
     return Query(
         "schedule",
         {
-            "task_names": text_array(new.task for new in chunk),
-            "task_instances": text_array(new.instance for new in chunk),
-            "data": text_array(new.data for new in chunk),
-            "ats": [new.at for new in chunk],
-            "priorities": [new.priority for new in chunk],
-            # Shorter arrays are filled up with nulls: where nobody traces this one need not be sent.
-            "trace_contexts": array(new.trace_context for new in chunk) if is_traced else "{}",
+            "task_names": text_array(task_names),
+            "task_instances": text_array(task_instances),
+            "data": _sparse(data) or text_array(data),
+            "ats": _sparse(ats) or array(at and at.isoformat() for at in ats),
+            "priorities": _sparse(priorities)
+            or array(None if priority is None else str(priority) for priority in priorities),
+            "trace_contexts": _sparse(trace_contexts) or array(trace_contexts),
             "delay": delay,
             "channel": names.channel,
         },
     )
+
+
+def _sparse(values: tuple[object, ...]) -> str | None:
+    """What stands for an array of nothing but nulls: `unnest` fills up the shorter ones."""
+    return "{}" if values.count(None) == len(values) else None
 
 
 def reschedule(

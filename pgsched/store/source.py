@@ -1,4 +1,4 @@
-"""Where a client's connections come from: one of its own, a pool, or the caller's.
+"""Where a client's cursors come from: a connection of its own, a pool, or the caller's connection.
 
 Whoever opened a connection closes it. Errors are ours where the connection is ours, and psycopg's where the caller's
 own transaction is at stake: it may want to retry a serialization failure as such.
@@ -15,6 +15,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from pgsched.store.connecting import connect, connect_async, is_silent, translated
+from pgsched.store.operation import async_cursor_of, cursor_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -22,18 +23,25 @@ if TYPE_CHECKING:
 
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+    from pgsched.store.operation import Row
+
 SyncConnection: TypeAlias = "psycopg.Connection[Any]"
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
+SyncCursor: TypeAlias = "psycopg.Cursor[Row]"
+AsyncCursor: TypeAlias = "psycopg.AsyncCursor[Row]"
+
+LONGEST_KEPT = 100
+"""Rows: a cursor keeps its last answer, and one that keeps more is not used again."""
 
 
 class Source(Protocol):
-    """Lends a connection for one call."""
+    """Lends a cursor for one call."""
 
     @property
     def is_alone(self) -> bool:
         """Whether what one call does is a transaction of its own."""
 
-    def lent(self) -> AbstractContextManager[SyncConnection]: ...
+    def lent(self) -> AbstractContextManager[SyncCursor]: ...
 
     def close(self) -> None: ...
 
@@ -44,7 +52,7 @@ class AsyncSource(Protocol):
     @property
     def is_alone(self) -> bool: ...
 
-    def lent(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+    def lent(self) -> AbstractAsyncContextManager[AsyncCursor]: ...
 
     async def close(self) -> None: ...
 
@@ -93,24 +101,26 @@ class _Own:
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
-        self._connection: SyncConnection | None = None
+        self._cursor: SyncCursor | None = None
         self._turn = threading.Lock()
 
     @contextmanager
-    def lent(self) -> Generator[SyncConnection]:
+    def lent(self) -> Generator[SyncCursor]:
         with self._turn, translated():
-            if self._connection is None or not is_silent(self._connection):
+            if self._cursor is None or not is_silent(self._cursor.connection):
                 self.close()
-                self._connection = connect(self._conninfo)
+                self._cursor = cursor_of(connect(self._conninfo))
             try:
-                yield self._connection
+                yield self._cursor
             except psycopg.errors.ReadOnlySqlTransaction:
                 self.close()  # no longer the primary, which may be another host of the DSN now
                 raise
+            if self._cursor.rowcount > LONGEST_KEPT:
+                self._cursor = cursor_of(self._cursor.connection)
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        if self._cursor is not None:
+            self._cursor.connection.close()
 
 
 class _Pooled:
@@ -120,9 +130,9 @@ class _Pooled:
         self._pool = pool
 
     @contextmanager
-    def lent(self) -> Generator[SyncConnection]:
+    def lent(self) -> Generator[SyncCursor]:
         with translated(), self._pool.connection() as connection:
-            yield connection
+            yield cursor_of(connection)
 
     def close(self) -> None:
         """Not ours."""
@@ -137,8 +147,8 @@ class _Callers:
         return _is_alone(self._connection)
 
     @contextmanager
-    def lent(self) -> Generator[SyncConnection]:
-        yield self._connection
+    def lent(self) -> Generator[SyncCursor]:
+        yield cursor_of(self._connection)
 
     def close(self) -> None:
         """Not ours."""
@@ -149,25 +159,27 @@ class _AsyncOwn:
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
-        self._connection: AsyncConnection | None = None
+        self._cursor: AsyncCursor | None = None
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
-    async def lent(self) -> AsyncGenerator[AsyncConnection]:
+    async def lent(self) -> AsyncGenerator[AsyncCursor]:
         async with self._turn:
             with translated():
-                if self._connection is None or not is_silent(self._connection):
+                if self._cursor is None or not is_silent(self._cursor.connection):
                     await self.close()
-                    self._connection = await connect_async(self._conninfo)
+                    self._cursor = async_cursor_of(await connect_async(self._conninfo))
                 try:
-                    yield self._connection
+                    yield self._cursor
                 except psycopg.errors.ReadOnlySqlTransaction:
                     await self.close()
                     raise
+                if self._cursor.rowcount > LONGEST_KEPT:
+                    self._cursor = async_cursor_of(self._cursor.connection)
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        if self._cursor is not None:
+            await self._cursor.connection.close()
 
 
 class _AsyncPooled:
@@ -177,10 +189,10 @@ class _AsyncPooled:
         self._pool = pool
 
     @asynccontextmanager
-    async def lent(self) -> AsyncGenerator[AsyncConnection]:
+    async def lent(self) -> AsyncGenerator[AsyncCursor]:
         with translated():
             async with self._pool.connection() as connection:
-                yield connection
+                yield async_cursor_of(connection)
 
     async def close(self) -> None:
         """Not ours."""
@@ -195,8 +207,8 @@ class _AsyncCallers:
         return _is_alone(self._connection)
 
     @asynccontextmanager
-    async def lent(self) -> AsyncGenerator[AsyncConnection]:
-        yield self._connection
+    async def lent(self) -> AsyncGenerator[AsyncCursor]:
+        yield async_cursor_of(self._connection)
 
     async def close(self) -> None:
         """Not ours."""

@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 from pgsched.errors import ExecutionLost
 from pgsched.store.completing import Receipt, complete
 from pgsched.store.connecting import connect_task, connect_task_async
-from pgsched.store.operation import run, run_async
+from pgsched.store.operation import async_cursor_of, cursor_of, run, run_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -69,7 +69,7 @@ def completing(
             _check_idle(connection)
         with connection.transaction():
             yield connection
-            run(connection, of.database.names, of.write())
+            run(cursor_of(connection), of.database.names, of.write())
         of.note_commit()
 
 
@@ -89,7 +89,7 @@ async def completing_async(
             _check_idle(connection)
         async with connection.transaction():
             yield connection
-            await run_async(connection, of.database.names, of.write())
+            await run_async(async_cursor_of(connection), of.database.names, of.write())
         of.note_commit()
 
 
