@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 
 LONGEST_DURATION = timedelta(days=36_525)
 """100 years: whatever is longer is a slip of the pen, and soon overflows dates."""
@@ -30,11 +31,17 @@ def parse_duration(text: str) -> timedelta:
     Numbers may be decimal (`1.5s`); a length is exact to the microsecond and at most 100 years.
     Raises: ValueError, one line, for anything else (also for what isn't text).
     """
-    match = (
-        _DURATION.fullmatch(text) if isinstance(text, str) and len(text) <= _LONGEST_TEXT else None
-    )
+    if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
+        raise _no_duration(text)
+    return _parsed(text)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> timedelta:
+    """A file of millions says the same few again and again."""
+    match = _DURATION.fullmatch(text)
     if not text or match is None:
-        raise ValueError(f"{text!r:.60} is no duration: {_problem(text)}; allowed: {ALLOWED}")
+        raise _no_duration(text)
     given = zip(match.groups(), UNITS.values(), strict=True)
     try:
         length = sum((float(number) * unit for number, unit in given if number), timedelta(0))
@@ -43,6 +50,10 @@ def parse_duration(text: str) -> timedelta:
     if length > LONGEST_DURATION:
         raise ValueError(f"{text!r:.60} is longer than 100 years; allowed: {ALLOWED}")
     return length
+
+
+def _no_duration(text: object) -> ValueError:
+    return ValueError(f"{text!r:.60} is no duration: {_problem(text)}; allowed: {ALLOWED}")
 
 
 def format_duration(length: timedelta) -> str:

@@ -122,7 +122,7 @@ class Loading:
             self._refuse(number, problem)
 
     def _write(self, rows: Sequence[Row]) -> None:
-        """Write rows in one transaction; where the database refuses one, find it by halves and write the others."""
+        """Write rows all at once; where the database refuses one, find it by halves and write the others."""
         if not rows:
             return
         try:
@@ -140,8 +140,9 @@ class Loading:
 
     def _schedule(self, rows: Sequence[Row]) -> int:
         with translated(), scheduling(self._timed(rows), is_batch=True) as traced:
+            # One statement, as a chunk has at most CHUNK rows: all of them or none.
             operation = schedule(self._names, traced)
-            return drive(self._connection, self._names, operation, is_atomic=True)
+            return drive(self._connection, self._names, operation, is_atomic=False)
 
     def _timed(self, rows: Sequence[Row]) -> list[NewExecution]:
         """The executions; those with a delay are due so long after the database's time, which is asked once."""
