@@ -33,24 +33,31 @@ def drain(conninfo: str, executions: int, finish: str = DELETE, processes: int =
     """Executions a second, from the first pick to the last that is finished."""
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(processes + 1)
+    ends: multiprocessing.SimpleQueue[float] = context.SimpleQueue()
     workers = [
-        context.Process(target=_loop, args=(conninfo, finish, str(number), ready))
+        context.Process(target=_loop, args=(conninfo, finish, str(number), ready, ends))
         for number in range(processes)
     ]
     for worker in workers:
         worker.start()
     ready.wait()
     started = time.monotonic()
+    ended = max(ends.get() for _ in workers)
     for worker in workers:
         worker.join()
-    return executions / (time.monotonic() - started)
+    return executions / (ended - started)
 
 
 def _loop(
-    conninfo: str, finish: str, name: str, ready: multiprocessing.synchronize.Barrier
+    conninfo: str,
+    finish: str,
+    name: str,
+    ready: multiprocessing.synchronize.Barrier,
+    ends: multiprocessing.SimpleQueue[float],
 ) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         ready.wait()
         while rows := connection.execute(PICK, (name, BATCH)).fetchall():
             names, instances = zip(*rows, strict=True)
             connection.execute(finish.encode(), (list(names), list(instances)))
+        ends.put(time.monotonic())

@@ -81,16 +81,21 @@ def worker(
 def drain(
     conninfo: str, task: str, executions: int, *, options: str = "", level: str = "warning"
 ) -> float:
-    """Executions a second, from the first pick to the last completion. What is watched is one row, not a count."""
-    due = f"select 1 from scheduled_tasks where task_name = '{task}' and execution_time <= now() limit 1"
-    picked = f"select 1 from scheduled_tasks where task_name = '{task}' and picked limit 1"
+    """Executions a second, from the first pick to the last completion.
+
+    Two cores have nothing to spare for watching: the one that is picked last is watched, by its key. (Whether any is
+    left, asked every 10 ms, took 8 % of the machine: that reads past all that is gone.)
+    """
+    own = f"select 1 from scheduled_tasks where task_name = '{task}'"
+    last = f"{own} and task_instance = '{executions}' and execution_time <= now()"
     with (
         psycopg.connect(conninfo, autocommit=True) as watching,
         worker(conninfo, options=options, level=level),
     ):
-        _wait(watching, picked, is_there=True)
+        _wait(watching, f"{own} and picked limit 1", is_there=True)
         started = time.monotonic()
-        _wait(watching, due, is_there=False)
+        _wait(watching, last, is_there=False)
+        _wait(watching, f"{own} and execution_time <= now() limit 1", is_there=False)
         return executions / (time.monotonic() - started)
 
 
@@ -101,7 +106,7 @@ def _wait(
     while bool(connection.execute(query.encode()).fetchone()) is not is_there:
         if time.monotonic() > ends:
             raise TimeoutError(query)
-        time.sleep(0.01)
+        time.sleep(0.005)
 
 
 def wait_for_lines(path: Path, count: int) -> list[str]:

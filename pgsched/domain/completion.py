@@ -1,7 +1,8 @@
 """What is written for an outcome: the state machine of a running execution, on one screen.
 
-A run ends in one of six ways, each a value; `decide` chooses. It never writes anything and never reads a
-clock: the store carries completions out, fenced. There is no other way out of `running` but a recovery.
+A run ends in one of six ways, each a value; `decide` chooses. It never writes anything, and is told how to
+ask for the time and for chance: the store carries completions out, fenced. There is no other way out of `running` but
+a recovery.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pgsched.domain.outcome import (
 from pgsched.domain.request import LONGEST_WAIT, checked_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgsched.domain.execution import Held, NewExecution
     from pgsched.domain.failure import FailureDecision
     from pgsched.domain.task import AnyTask
@@ -82,24 +85,26 @@ class Decided(NamedTuple):
     broken: BaseException | None = None
 
 
-def decide(finished: Finished, task: AnyTask, *, now: datetime, chance: float) -> Decided:
-    """What to write for a run of `task` that ended at `now`. Never raises, whatever the user's code does."""
+def decide(
+    finished: Finished, task: AnyTask, *, now: Callable[[], datetime], chance: Callable[[], float]
+) -> Decided:
+    """What to write for a run of `task` that ended just now. Never raises, whatever the user's code does."""
     execution = finished.execution
     match finished.outcome:
+        case Succeeded():  # the first: most runs do, and each case is a question
+            if task.schedule is None:
+                return Decided(Delete(execution, finished.followups))
+            when, broken = _next_time(task, now())
+            return Decided(
+                Reschedule(execution, when, has_succeeded=True, followups=finished.followups),
+                broken,
+            )
         case Interrupted():
             return Decided(Release(execution))
         case Committed():
             return Decided(Written(execution))
         case Crashed(cause=cause):
             return Decided(Crash(execution, cause))
-        case Succeeded():
-            if task.schedule is None:
-                return Decided(Delete(execution, finished.followups))
-            when, broken = _next_time(task, now)
-            return Decided(
-                Reschedule(execution, when, has_succeeded=True, followups=finished.followups),
-                broken,
-            )
         case Failed() as failed:
             return _decide_failed(execution, failed, task, now=now, chance=chance)
         case _:
@@ -107,14 +112,20 @@ def decide(finished: Finished, task: AnyTask, *, now: datetime, chance: float) -
 
 
 def _decide_failed(
-    execution: Held, failed: Failed, task: AnyTask, *, now: datetime, chance: float
+    execution: Held,
+    failed: Failed,
+    task: AnyTask,
+    *,
+    now: Callable[[], datetime],
+    chance: Callable[[], float],
 ) -> Decided:
+    ended_at = now()
     failure = Failure(
         error=failed.error,
         consecutive_failures=execution.consecutive_failures + 1,
         execution_time=execution.execution_time,
-        now=now,
-        chance=chance,
+        now=ended_at,
+        chance=chance(),
     )
     decision, broken = _consult(task, failure)
     match decision:
@@ -125,7 +136,7 @@ def _decide_failed(
         case GiveUp() if task.schedule is None:
             return Decided(MoveToFailed(execution, failed.line, failed.traceback), broken)
         case GiveUp():
-            when, broken_schedule = _next_time(task, now)
+            when, broken_schedule = _next_time(task, ended_at)
             return Decided(
                 Reschedule(execution, when, has_succeeded=False), broken or broken_schedule
             )

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Completion)
 
 
+PLAIN = (Delete, Reschedule)
+
+
 class Receipt(StrEnum):
     """What the database answered to a completion."""
 
@@ -57,7 +60,7 @@ class Batch(NamedTuple):
 
 def is_plain(completion: Completion) -> bool:
     """Whether it is nothing but a delete or a new time."""
-    return isinstance(completion, Delete | Reschedule) and not completion.followups
+    return isinstance(completion, PLAIN) and not completion.followups
 
 
 def complete_in_place(
@@ -68,12 +71,13 @@ def complete_in_place(
     What it misses (a heartbeat has moved the row, or it is stale) is to be completed by key.
     """
     batches = []
-    if deletes := _only(Delete, completions):
-        query = Query("complete_delete_in_place", _located(writer, deletes))
-        batches.append(Batch(query, _positions(Delete, completions)))
-    if reschedules := _only(Reschedule, completions):
-        query = Query("complete_reschedule_in_place", _rescheduled(names, writer, reschedules))
-        batches.append(Batch(query, _positions(Reschedule, completions)))
+    if deletes := _positions(Delete, completions):
+        parameters = _located(writer, _only(Delete, completions))
+        batches.append(Batch(Query("complete_delete_in_place", parameters), deletes))
+    if len(deletes) < len(completions):
+        parameters = _rescheduled(names, writer, _only(Reschedule, completions))
+        reschedules = _positions(Reschedule, completions)
+        batches.append(Batch(Query("complete_reschedule_in_place", parameters), reschedules))
     return batches
 
 
@@ -83,8 +87,8 @@ def found_in_place(
     """Which of `count` completions the answers to their batches speak of."""
     found = [False] * count
     for batch, rows in zip(batches, answers, strict=True):
-        for number, *_ in rows:
-            found[batch.positions[number - 1]] = True
+        for row in rows:
+            found[batch.positions[row[0] - 1]] = True
     return found
 
 

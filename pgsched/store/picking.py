@@ -80,17 +80,14 @@ def pick_query(
 
 def picked(rows: list[Row]) -> Picked:
     """What the answer to a `pick_query` says."""
-    if rows[0][1] is None:
-        return Picked(rows[0][0], [], {})
-    executions = [Held._make(row[1:]) for row in rows]
-    lasts = (
-        [rows[-1]]
-        if executions[0].priority == executions[-1].priority
-        else {row[6]: row for row in rows}.values()
-    )
-    # row[4] is the execution time, row[6] the priority, row[13] the seq
-    marks = {row[6]: Mark(row[4], row[13]) for row in lasts}
-    return Picked(rows[0][0], executions, marks)
+    header = Held._make(rows[0])
+    executions = [Held._make(row) for row in rows[1:]]
+    if executions and executions[0].priority == executions[-1].priority:
+        lasts = executions[-1:]
+    else:
+        lasts = list({each.priority: each for each in executions}.values())
+    marks = {last.priority: Mark(last.execution_time, last.seq) for last in lasts}
+    return Picked(header.execution_time, executions, marks)
 
 
 def pick(poller: str, tasks: Sequence[str], marks: Marks, *, limit: int) -> Operation[Picked]:

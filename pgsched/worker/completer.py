@@ -7,9 +7,11 @@ in which somebody has locked a row, is written one by one, so that it costs its 
 from __future__ import annotations
 
 import math
+import random
 from collections import deque
 from datetime import timedelta
-from itertools import islice
+from itertools import compress, islice
+from operator import not_
 from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import (
@@ -27,7 +29,7 @@ from pgsched.worker.run import Run
 from pgsched.worker.timer import Timer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pgsched.domain.execution import Held
     from pgsched.domain.task import AnyTask
@@ -57,7 +59,7 @@ class Completer:
         *,
         tasks: Mapping[str, AnyTask],
         clock: Clock,
-        answered: Callable[[Run, Receipt], None],
+        answered: Callable[[Sequence[Run], Receipt], None],
         teller: Teller,
     ) -> None:
         self._session = session
@@ -86,7 +88,7 @@ class Completer:
             if is_plain(run.decided.completion):
                 self._plain.append(run)
             elif isinstance(run.decided.completion, Written):
-                self._note(run, Receipt.CHANGED)
+                self._note([run], Receipt.CHANGED)
             else:
                 self._others.append(run)
 
@@ -117,12 +119,10 @@ class Completer:
             if not plain:
                 raise DatabaseUnavailable(str(error)) from error
             found, rows = [False] * len(plain), None  # one of them spoils the batch: each by itself
-        for run, is_found in zip(plain, found, strict=True):
+        for _ in plain:
             self._plain.popleft()
-            if is_found:
-                self._note(run, Receipt.CHANGED)
-            else:
-                self._others.append(run)
+        self._others.extend(compress(plain, map(not_, found)))
+        self._note(plain if all(found) else list(compress(plain, found)), Receipt.CHANGED)
         return rows
 
     def _write_in_place(
@@ -184,7 +184,7 @@ class Completer:
             is_atomic=True,
         )
         for run, receipt in zip(batch, receipts, strict=True):
-            self._note(run, receipt)
+            self._note([run], receipt)
 
     def _refused(self, run: Run, error: InvalidData) -> Run:
         """A run whose completion can't be stored counts as failed, with that as its error."""
@@ -193,9 +193,9 @@ class Completer:
         failed = Failed(error, str(error), error_line(error))
         finished = run.finished._replace(outcome=failed, followups=())
         task = self._tasks[execution.task_name]
-        return Run(finished, decide(finished, task, now=self._clock.now(), chance=0.5))
+        return Run(finished, decide(finished, task, now=self._clock.now, chance=random.random))
 
-    def _note(self, run: Run, receipt: Receipt) -> None:
-        """Its completion has been answered: the execution is let go, with one line that tells of it."""
-        self._answered(run, receipt)
-        self._teller.tell(run, receipt)
+    def _note(self, runs: Sequence[Run], receipt: Receipt) -> None:
+        """Their completions have been answered: the executions are let go, with a line each that tells of it."""
+        self._answered(runs, receipt)
+        self._teller.tell(runs, receipt)

@@ -33,6 +33,8 @@ from pgsched.worker.process import resident_bytes
 from pgsched.worker.timer import Timer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgsched.worker.clock import Clock
     from pgsched.worker.run import Run
     from pgsched.worker.tally import Tally
@@ -58,18 +60,19 @@ class Counting:
         )
         self._memory = Timer(MEMORY_S)
 
-    def note_answered(self, run: Run, receipt: Receipt) -> None:
-        """A completion has its receipt. What was handed back without having run is no run."""
-        execution, outcome, started_at, duration_s, _, _ = run.finished
-        self._written += 1
-        if receipt is not CHANGED:
-            self._tally.add(1, STALE, execution.task_name)
-        elif started_at:
-            counted = SUCCEEDED if outcome is WELL else self._outcome_of(run)
-            durations_s, latenesses_s = self._ended[execution.task_name, counted]
-            durations_s.append(duration_s)
-            due_s = (execution.execution_time - self._origin).total_seconds()
-            latenesses_s.append(started_at - due_s)
+    def note_answered(self, runs: Sequence[Run], receipt: Receipt) -> None:
+        """Completions have their receipt. What was handed back without having run is no run."""
+        self._written += len(runs)
+        for run in runs:
+            execution, outcome, started_at, duration_s, _, _ = run.finished
+            if receipt is not CHANGED:
+                self._tally.add(1, STALE, execution.task_name)
+            elif started_at:
+                counted = SUCCEEDED if outcome is WELL else self._outcome_of(run)
+                durations_s, latenesses_s = self._ended[execution.task_name, counted]
+                durations_s.append(duration_s)
+                due_s = (execution.execution_time - self._origin).total_seconds()
+                latenesses_s.append(started_at - due_s)
 
     def note_pick(self, taken: int, wanted: int) -> None:
         self._tally.add(1, PICKS, FULL if taken == wanted else PARTIAL if taken else EMPTY)

@@ -7,7 +7,6 @@ them; never touches the database, never raises whatever the user's code does.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import threading
 from collections import deque
@@ -21,7 +20,7 @@ from pgsched.log import bind_run
 from pgsched.worker.clock import monotonic
 from pgsched.worker.deadlines import Deadlines
 from pgsched.worker.loop_thread import LoopThread
-from pgsched.worker.process import end_stray
+from pgsched.worker.process import end_stray, forks
 from pgsched.worker.run import (
     Run,
     failed_of,
@@ -94,7 +93,7 @@ class Executor:
         self._is_cancelling = False
         self._deadlines = Deadlines()
         self._is_reported = False
-        self._pid = os.getpid()
+        self._process = forks()
 
     @property
     def is_held_back(self) -> bool:
@@ -241,8 +240,9 @@ class Executor:
     def _decided(self, finished: Finished) -> Run:
         """Asks the user's failure handler and schedule, while the run is on the board: they may kill the process."""
         task = self._runnables[finished.execution.task_name].task
-        now = self._surroundings.now()
-        return Run(finished, decide(finished, task, now=now, chance=random.random()))
+        return Run(
+            finished, decide(finished, task, now=self._surroundings.now, chance=random.random)
+        )
 
     # Plain functions, in threads
 
@@ -310,7 +310,7 @@ class Executor:
         cell = self._board.enter(execution.seq)
         try:
             finished = await self._run_async(execution)
-            end_stray(self._pid)
+            end_stray(self._process)
             self._runs.append(self._decided(finished))
         finally:
             self._board.leave(cell)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from pgsched.domain.execution import Held, RunKey
 
@@ -69,8 +69,9 @@ class Holding:
         self._held.update(zip(keys, executions, strict=True))
         return executions
 
-    def let_go(self, execution: Held) -> None:
-        self._held.pop(execution.key, None)
+    def let_go(self, executions: Iterable[Held]) -> None:
+        for execution in executions:
+            self._held.pop(execution.key, None)
 
     def note_runs(self, durations_s: Sequence[float]) -> None:
         """Learn how long runs take."""

@@ -48,6 +48,7 @@ from pgsched.worker.wills import Last
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
     from pgsched.domain.execution import Held
     from pgsched.store.completing import Receipt
@@ -355,13 +356,14 @@ class Poller:
             self._frontier.note_end(len(picked.executions))
             self._wakeup.look_in(self._frontier.wait_s)
 
-    def _note_answered(self, run: Run, receipt: Receipt) -> None:
-        """Whatever the receipt says, its execution is no longer this poller's."""
-        execution = run.finished.execution
-        self._holding.let_go(execution)
+    def _note_answered(self, runs: Sequence[Run], receipt: Receipt) -> None:
+        """Whatever the receipt says, their executions are no longer this poller's."""
+        executions = [run.finished.execution for run in runs]
+        self._holding.let_go(executions)
         if self._counting is not None:
-            self._counting.note_answered(run, receipt)
-        if self._suspect is not None and execution.key == self._suspect.key:
+            self._counting.note_answered(runs, receipt)
+        suspect = self._suspect
+        if suspect is not None and any(each.key == suspect.key for each in executions):
             self._suspect = None
 
     def _note_connected(self) -> None:

@@ -74,8 +74,8 @@ def _run(plan: Plan, board: Board, errand: Errand) -> Run:
         execution, surroundings_of(plan, board, errand.clock, poller=errand.poller)
     )
     finished = run_here(runnable, execution, context, plan.mask)
-    now, chance = errand.clock.now(), random.random()
-    return Run(finished, decide(finished, runnable.task, now=now, chance=chance))
+    decided = decide(finished, runnable.task, now=errand.clock.now, chance=random.random)
+    return Run(finished, decided)
 
 
 def _told(run: Run, mask: Mask) -> Run:

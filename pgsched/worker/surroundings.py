@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import decide
@@ -31,7 +32,7 @@ def surroundings_of(plan: Plan, board: Board, clock: Clock, *, poller: str) -> S
             execution = context.execution
             finished = Finished(execution, SUCCEEDED, 0.0, 0.0, tuple(context.followups))
             task = plan.tasks[execution.task_name]
-            return decide(finished, task, now=clock.now(), chance=0.5).completion
+            return decide(finished, task, now=clock.now, chance=random.random).completion
 
         def note_commit() -> None:
             context.is_complete = True

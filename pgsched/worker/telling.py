@@ -13,6 +13,8 @@ from pgsched.store.completing import Receipt
 from pgsched.worker import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pgsched.domain.execution import Held
     from pgsched.domain.mask import Mask
     from pgsched.domain.outcome import Finished
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Teller:
-    """Of one poller: asked once for each completion, when it has its receipt."""
+    """Of one poller: asked once for each completion, when it has its receipt, for those that were answered together."""
 
     def __init__(
         self, log: Logger, clock: Clock, *, failures_level: int, max_crashes: int, mask: Mask
@@ -35,11 +37,14 @@ class Teller:
         self._mask = mask
         self._is_silent = not log.is_enabled(logging.INFO)
 
-    def tell(self, run: Run, receipt: Receipt) -> None:
+    def tell(self, runs: Iterable[Run], receipt: Receipt) -> None:
+        if self._is_silent and receipt is Receipt.CHANGED:
+            runs = [run for run in runs if not _is_plain_success(run)]
+        for run in runs:
+            self._tell(run, receipt)
+
+    def _tell(self, run: Run, receipt: Receipt) -> None:
         finished, decided = run
-        is_well = finished.outcome is SUCCEEDED and receipt is Receipt.CHANGED
-        if self._is_silent and is_well and decided.broken is None:
-            return
         facts = self._facts_of(finished)
         if decided.broken is not None:
             self._log.error(
@@ -92,6 +97,10 @@ class Teller:
             facts["lateness_s"] = round(lateness.total_seconds(), 4)
             facts["duration_s"] = round(finished.duration_s, 4)
         return facts
+
+
+def _is_plain_success(run: Run) -> bool:
+    return run.finished.outcome is SUCCEEDED and run.decided.broken is None
 
 
 def _names_of(execution: Held) -> dict[str, Any]:

@@ -45,7 +45,12 @@ def task(**options: Any) -> AnyTask:
 
 
 def decided(outcome: Outcome, of: AnyTask, *, failures: int = 0, followups: Any = ()) -> Decided:
-    return decide(Finished(held(failures), outcome, 0.0, 0.0, followups), of, now=NOW, chance=0.5)
+    return decide(
+        Finished(held(failures), outcome, 0.0, 0.0, followups),
+        of,
+        now=lambda: NOW,
+        chance=lambda: 0.5,
+    )
 
 
 def completion(outcome: Outcome, of: AnyTask, **rest: Any) -> Any:

@@ -29,7 +29,9 @@ from tests.store.acting import REFUSE, Store
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from pgsched.store.completing import Receipt
 
 BREAK_ONCE = """
 create sequence breaks;
@@ -90,12 +92,16 @@ def test_what_is_refused_in_every_form_waits_and_keeps_back_no_other(database: s
 
 
 def completer_of(session: Session, let_go: Callable[[Held], None]) -> Completer:
+    def answered(runs: Sequence[Run], _receipt: Receipt) -> None:
+        for run in runs:
+            let_go(run.finished.execution)
+
     return Completer(
         session,
         Writer("p", timedelta(seconds=1)),
         tasks={"t": nothing},
         clock=Clock(),
-        answered=lambda run, _: let_go(run.finished.execution),
+        answered=answered,
         teller=Teller(
             Logger(), Clock(), failures_level=logging.WARNING, max_crashes=5, mask=NO_MASK
         ),
