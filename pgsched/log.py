@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from contextvars import ContextVar
 from enum import StrEnum
+from json import JSONEncoder
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
@@ -21,11 +22,16 @@ from pgsched.domain.text import printable, printable_json
 from pgsched.tracing import active_span, run_span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from pgsched.domain.execution import Held
     from pgsched.domain.outcome import SpanIds
 
 PATIENCE_S = 1.0
 """Who reads the lines may be slow for a moment. Beyond it they are lost: a process that waits can't beat or stop."""
+
+PIECE_BYTES = 4096
+"""What is written to a pipe at once, and is not longer, no other process's lines can come into (PIPE_BUF)."""
 
 _RUNNING: ContextVar[Held | None] = ContextVar("pgsched_running", default=None)
 """What the code that logs is part of. (One variable: to set one for each fact would cost 20 times as much a run.)"""
@@ -148,6 +154,24 @@ class Logger:
         """Tell it at a level of `logging`."""
         self._log.log(level, event.value, **facts)
 
+    def info_each(self, event: Event, each: Iterable[Mapping[str, Any]]) -> None:
+        """Tell the same of many, as of one moment, with these facts of each.
+
+        What their lines have in common is worked out once, and as many are written at once as a pipe takes in one
+        piece: a third of what it costs to tell each by itself.
+        """
+        if not self.is_enabled(logging.INFO):
+            return
+        config = structlog.get_config()
+        processors = config["processors"]
+        alone = processors.index(_apart) if _apart in processors else 0
+        told: structlog.types.EventDict = {**structlog.get_context(self._log), "event": event.value}
+        common = _processed(told, processors[:alone])
+        lines = (_processed({**common, **facts}, processors[alone:]) for facts in each)
+        writer = config["logger_factory"]()
+        for together in _pieces(lines):
+            writer.msg(together)
+
     def debug(self, event: Event, **facts: Any) -> None:
         self._log.debug(event.value, **facts)
 
@@ -159,6 +183,33 @@ class Logger:
 
     def error(self, event: Event, **facts: Any) -> None:
         self._log.error(event.value, **facts)
+
+
+def _processed(event: Any, processors: Iterable[structlog.types.Processor]) -> Any:
+    """What is left of an event's facts, in the end a line; None where a processor keeps it for itself."""
+    try:
+        for processor in processors:
+            event = processor(None, "info", event)
+    except structlog.DropEvent:
+        return None
+    return event
+
+
+def _pieces(lines: Iterable[str | None]) -> Iterator[str]:
+    """The lines, as many together as a pipe keeps together; a longer one by itself."""
+    together: list[str] = []
+    room = PIECE_BYTES
+    for line in lines:
+        if line is None:
+            continue
+        size = len(line.encode("utf-8", "replace")) + 1
+        if size > room and together:
+            yield "\n".join(together)
+            together, room = [], PIECE_BYTES
+        together.append(line)
+        room -= size
+    if together:
+        yield "\n".join(together)
 
 
 def bind_run(execution: Held) -> None:
@@ -230,16 +281,16 @@ def configure_logging(*, json: bool, level: str, mask: Mask = NO_MASK) -> None:
         _with_run,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _event_first,
     ]
     rendering: list[structlog.types.Processor] = [
         structlog.processors.format_exc_info,
-        _event_first,
         *_renderers(json=json),
         lambda _logger, _method, line: mask.hide(cast("str", line)),
     ]
     stream = cast("TextIO", _Unfailing(sys.stderr))
     structlog.configure(
-        processors=[*shared, *rendering],
+        processors=[*shared, _apart, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
@@ -271,14 +322,21 @@ def _event_first(
     return {**first, **event}
 
 
+def _apart(
+    _logger: Any, _method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    """What comes before is the same for events of one moment."""
+    return event
+
+
 def _renderers(*, json: bool) -> list[structlog.types.Processor]:
     """From facts to a line in which names and errors of others can't move a terminal, nor a program's values change.
 
     Tracebacks are plain: pretty ones show what variables hold, and that is data.
     """
     if json:
-        to_json = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
-        return [to_json, lambda _logger, _method, line: printable_json(str(line))]
+        encode = JSONEncoder(default=str, ensure_ascii=False).encode
+        return [lambda _logger, _method, event: printable_json(encode(event))]
     plain = structlog.dev.plain_traceback
     colors = sys.stderr.isatty()
     return [_printable, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]

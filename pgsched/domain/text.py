@@ -29,4 +29,6 @@ def cut(text: str, limit: int) -> str:
 
 def printable_json(document: str) -> str:
     """JSON that says the same, with escapes for what would move a terminal and JSON lets through."""
+    if document.isascii() and "\x7f" not in document:
+        return document  # as nearly all are, which is quick to tell
     return _UNPRINTABLE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", document)

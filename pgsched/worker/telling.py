@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from pgsched.domain.completion import Crash, MoveToFailed, Release, Reschedule
@@ -35,11 +34,12 @@ class Teller:
         self._failures_level = failures_level
         self._max_crashes = max_crashes
         self._mask = mask
-        self._is_silent = not log.is_enabled(logging.INFO)
 
     def tell(self, runs: Iterable[Run], receipt: Receipt) -> None:
-        if self._is_silent and receipt is Receipt.CHANGED:
-            runs = [run for run in runs if not _is_plain_success(run)]
+        if receipt is Receipt.CHANGED:
+            plain, runs = _split(runs)
+            successes = (self._success(run.finished) for run in plain)
+            self._log.info_each(Event.EXECUTION_COMPLETED, successes)
         for run in runs:
             self._tell(run, receipt)
 
@@ -86,10 +86,19 @@ class Teller:
         else:
             self._log.warning(Event.EXECUTION_RECOVERED, **facts, outcome=metrics.FAILED)
 
+    def _success(self, finished: Finished) -> dict[str, Any]:
+        facts = self._facts_of(finished)
+        facts["outcome"] = metrics.SUCCEEDED
+        return facts
+
     def _facts_of(self, finished: Finished) -> dict[str, Any]:
         """What has never started has no time of its own to tell."""
         execution = finished.execution
-        facts = {**_names_of(execution), "attempt": execution.consecutive_failures + 1}
+        facts: dict[str, Any] = {
+            "task": execution.task_name,
+            "instance": execution.task_instance,
+            "attempt": execution.consecutive_failures + 1,
+        }
         if finished.span is not None:
             facts |= finished.span._asdict()
         if finished.started_at:
@@ -99,8 +108,14 @@ class Teller:
         return facts
 
 
-def _is_plain_success(run: Run) -> bool:
-    return run.finished.outcome is SUCCEEDED and run.decided.broken is None
+def _split(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+    """Those that are nothing but successes, and the others."""
+    plain: list[Run] = []
+    others: list[Run] = []
+    for run in runs:
+        is_plain = run.finished.outcome is SUCCEEDED and run.decided.broken is None
+        (plain if is_plain else others).append(run)
+    return plain, others
 
 
 def _names_of(execution: Held) -> dict[str, Any]:
