@@ -161,7 +161,14 @@ def statements(names: Names) -> Mapping[str, bytes]:
     for name in FRAGMENTS:
         fragments[name] = composed(texts.pop(name), {**identifiers, **fragments})
     instant = texts.pop("instant")
-    for column in ("execution_time", "last_success", "last_failure", "last_heartbeat", "first"):
+    for column in (
+        "execution_time",
+        "last_success",
+        "last_failure",
+        "last_heartbeat",
+        "first",
+        "next",
+    ):
         fragments[column] = composed(instant, {"column": sql.Identifier(column)})
     known = {**identifiers, **fragments}
     composables: dict[str, sql.Composable] = {}

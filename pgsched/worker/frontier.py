@@ -35,6 +35,14 @@ twice as long each time. Mostly another poller is picking it, which takes a mill
 transaction.
 """
 
+LONGEST_LEAD_S = 0.005
+"""A pick for what comes is sent so much before its time at most: some 0.7 ms pass until the database is at it."""
+
+SPARE_S = 0.0002
+"""It is to be there so long after that time: one that comes too early finds nothing, and costs a round trip more."""
+
+LEAD_SMOOTHING = 8
+
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 END = datetime.max.replace(tzinfo=UTC, microsecond=0)
 
@@ -48,6 +56,8 @@ class Frontier:
         self._surveyed_at = -math.inf
         self._took_s = 0.0
         self._coming_at = math.inf
+        self._coming: datetime | None = None
+        self._lead_s = 0.0
         self._pause_s = 0.0
         self._is_in_the_dark = False
 
@@ -85,7 +95,8 @@ class Frontier:
         self._took_s = took_s
         # Counted since the middle of the round trip: a pick that is a little early is late enough when it arrives.
         coming_s = math.inf if survey.coming_s is None else survey.coming_s
-        self._coming_at = self._surveyed_at - took_s / 2 + coming_s
+        self._coming_at = self._surveyed_at - took_s / 2 + coming_s - self._lead_s
+        self._coming = survey.coming
 
     def go_on(self, marks: Marks) -> None:
         """Look behind what was picked."""
@@ -98,6 +109,23 @@ class Frontier:
         self._has_ended = True
         self._pause_s = 0.0 if found else min(LONGEST_PAUSE_S, 2 * self._pause_s or FIRST_PAUSE_S)
         self._note_look()
+
+    def note_pick(self, at: datetime) -> None:
+        """A pick was made at this time by the database's clock. Of one for what the last survey saw coming it is learnt
+        how much earlier to ask: what it takes to get there. One that came too early is made again in time.
+        """
+        if self._coming is None:
+            return
+        late_s = (at - self._coming).total_seconds()
+        if late_s < -LONGEST_LEAD_S:
+            return  # it was not meant for that
+        self._coming = None
+        if late_s < 0:
+            self._lead_s = max(0.0, self._lead_s + late_s - SPARE_S)
+            self._coming_at = monotonic() - late_s
+        elif late_s < LONGEST_LEAD_S:
+            self._lead_s += (late_s - SPARE_S) / LEAD_SMOOTHING
+            self._lead_s = min(max(0.0, self._lead_s), LONGEST_LEAD_S)
 
     def note_hint(self, hint: Hint) -> None:
         """Something is there: look from its time on, if not before."""

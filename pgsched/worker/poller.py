@@ -351,9 +351,11 @@ class Poller:
         self._executor.submit(executions, since=asked_at, are_quick=self._holding.is_quick)
         if len(picked.executions) == wanted:
             self._frontier.go_on(picked.marks)
+            self._frontier.note_pick(picked.at)
             self._wakeup.look_now()
         else:
             self._frontier.note_end(len(picked.executions))
+            self._frontier.note_pick(picked.at)
             self._wakeup.look_in(self._frontier.wait_s)
 
     def _note_answered(self, runs: Sequence[Run], receipt: Receipt) -> None:

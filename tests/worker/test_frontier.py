@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+
+import pytest
 
 from pgsched.store.listening import NO_PRIORITY, NOW, Hint
 from pgsched.store.picking import Mark, Survey
 from pgsched.worker import frontier as frontiers
 from pgsched.worker.frontier import Frontier
-
-if TYPE_CHECKING:
-    import pytest
 
 LATER = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EARLIER = LATER - timedelta(minutes=1)
@@ -108,3 +106,49 @@ def test_what_somebody_has_locked_is_looked_for_less_and_less_until_there_is_mor
     assert frontier.wait_s == frontiers.LONGEST_PAUSE_S
     frontier.note_hint(NOW)
     assert frontier.wait_s <= frontiers.SURVEY_SHARE * 0.001
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> Frontier:
+    """One for which no time passes."""
+    monkeypatch.setattr(frontiers, "monotonic", lambda: 1000.0)
+    return Frontier()
+
+
+def asked_for(frontier: Frontier, late_s: float) -> None:
+    """A survey saw something coming, and the pick for it was so late by the database's clock."""
+    frontier.note_survey(
+        Survey({None: Mark(EARLIER)}, is_any_due=False, coming_s=60.0, coming=LATER), took_s=0.0
+    )
+    frontier.note_end(0)
+    frontier.note_pick(LATER + timedelta(seconds=late_s))
+
+
+def lead_s(frontier: Frontier) -> float:
+    frontier.note_survey(
+        Survey({None: Mark(EARLIER)}, is_any_due=False, coming_s=60.0, coming=LATER), took_s=0.0
+    )
+    return 60.0 - frontier.coming_s
+
+
+def test_what_comes_is_asked_for_as_much_earlier_as_the_question_takes(still: Frontier) -> None:
+    for _ in range(100):
+        asked_for(still, 0.001 - lead_s(still))
+    assert lead_s(still) == pytest.approx(0.001 - frontiers.SPARE_S, abs=1e-5)
+
+
+def test_who_asked_too_early_asks_again_in_time_and_not_so_early_the_next_time(
+    still: Frontier,
+) -> None:
+    for _ in range(100):
+        asked_for(still, 0.002)
+    before_s = lead_s(still)
+    asked_for(still, -0.001)
+    assert 0 < still.coming_s <= 0.001
+    assert lead_s(still) == pytest.approx(before_s - 0.001 - frontiers.SPARE_S, abs=1e-5)
+
+
+def test_a_pick_that_was_not_for_what_comes_teaches_nothing(still: Frontier) -> None:
+    for late_s in (-60.0, 1.0):
+        asked_for(still, late_s)
+    assert lead_s(still) == pytest.approx(0.0)
