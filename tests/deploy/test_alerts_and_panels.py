@@ -140,8 +140,9 @@ def test_an_alert_shows_only_labels_that_it_keeps(alert: dict[str, Any]) -> None
 @ALERTS
 def test_an_alert_looks_twice(alert: dict[str, Any]) -> None:
     """One sample that is off wakes nobody."""
-    number, unit = re.fullmatch(r"(\d+)([smh])", alert["for"]).groups()  # type: ignore[union-attr]
-    assert int(number) * {"s": 1, "m": 60, "h": 3600}[unit] >= 2 * SAMPLING_INTERVAL_S
+    waits = re.fullmatch(r"(\d+)([smh])", alert["for"])
+    assert waits
+    assert int(waits[1]) * {"s": 1, "m": 60, "h": 3600}[waits[2]] >= 2 * SAMPLING_INTERVAL_S
 
 
 def test_the_runbook_has_no_heading_of_an_alert_that_is_gone() -> None:

@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 
 from pgsched.domain.completion import Completion, Delete, MoveToFailed, Release, Reschedule
 from pgsched.domain.execution import Held, NewExecution, TaskInstance
+from pgsched.domain.presence import Presence
 from pgsched.store import completing, failed, liveness, picking, reading, scheduling
 from pgsched.store.operation import Operation, drive, run_together
 from pgsched.store.statement import Names
@@ -24,6 +25,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HOUR = timedelta(hours=1)
+
+W = Presence(
+    worker="w",
+    host="here",
+    pid=7,
+    version="1",
+    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+    seen_every=timedelta(seconds=30),
+    state="running",
+    pollers=1,
+    slots=10,
+    busy=0,
+    progressed_at=None,
+    clock_offset=timedelta(0),
+    hears_notifications=True,
+    tasks=["a", "b"],
+    recurring=["b"],
+    heartbeat_timeout=timedelta(minutes=5),
+)
+"""A worker that says of itself that it is here."""
 
 REFUSE = """
 create function refuse() returns trigger language plpgsql as $$

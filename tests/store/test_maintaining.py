@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
+NAMES = Names()
 ORDER = "idx_scheduled_tasks_order"
 BLOAT = (
     "insert into {0} (task_name, task_instance) select 'a-task', 'instance-' || n from generate_series(1, 150000) n",
@@ -36,7 +37,7 @@ def other(database: str) -> Generator[Connection]:
         yield connection
 
 
-def repaired(connection: Connection, names: Names = Names(), **limits: Any) -> dict[str, Reason]:  # noqa: B008
+def repaired(connection: Connection, names: Names = NAMES, **limits: Any) -> dict[str, Reason]:
     """What was done, all of it."""
     done = list(maintain(connection, names, **limits))
     assert [each.problem for each in done if each.problem] == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,7 +15,6 @@ import pytest
 
 from pgsched.domain.completion import Delete
 from pgsched.domain.execution import NewExecution, TaskInstance
-from pgsched.domain.presence import Presence
 from pgsched.errors import ExecutionNotFound
 from pgsched.store import completing, liveness, picking, reading, scheduling
 from pgsched.store.connecting import connect, connect_worker, worker_settings
@@ -24,6 +23,7 @@ from pgsched.store.statement import Names, statements
 from pgsched.store.workers import write_presence
 from pgsched.worker.guard import Guard
 from tests.postgres import new_database
+from tests.store.acting import W
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -114,26 +114,7 @@ def presence(connection: psycopg.Connection[Any]) -> Query:
         " pollers, slots, busy, clock_offset, hears_notifications, tasks) select 'gone', 'h', 1, '0', now(),"
         " now() - interval '2 hours', '5 s', 'running', 1, 1, 0, '0', true, '{}'"
     )
-    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
-    me = Presence(
-        worker="me",
-        host="h",
-        pid=1,
-        version="1",
-        started_at=long_ago,
-        seen_every=timedelta(seconds=30),
-        state="running",
-        pollers=1,
-        slots=1,
-        busy=0,
-        progressed_at=None,
-        clock_offset=timedelta(0),
-        hears_notifications=True,
-        tasks=["t"],
-        recurring=[],
-        heartbeat_timeout=timedelta(minutes=5),
-    )
-    return write_presence(me)[1]
+    return write_presence(W)[1]
 
 
 STATEMENTS: dict[str, tuple[Callable[[psycopg.Connection[Any]], Query], int]] = {

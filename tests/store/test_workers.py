@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pgsched.domain.presence import Presence
 from pgsched.store.operation import run_together
 from pgsched.store.overview import overview
 from pgsched.store.statement import Names
 from pgsched.store.workers import remove_presence, write_presence
-from tests.store.acting import HOUR, Store
+from tests.store.acting import HOUR, Store, W
+
+if TYPE_CHECKING:
+    from pgsched.domain.presence import Presence
 
 NAMES = Names()
-W = Presence(
-    worker="w",
-    host="here",
-    pid=7,
-    version="1",
-    started_at=datetime(2026, 1, 1, tzinfo=UTC),
-    seen_every=timedelta(seconds=30),
-    state="running",
-    pollers=1,
-    slots=10,
-    busy=0,
-    progressed_at=None,
-    clock_offset=timedelta(0),
-    hears_notifications=True,
-    tasks=["a", "b"],
-    recurring=["b"],
-    heartbeat_timeout=timedelta(minutes=5),
-)
 
 
 def write(store: Store, presence: Presence) -> None:

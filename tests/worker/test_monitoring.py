@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -266,8 +267,8 @@ def test_only_one_worker_samples_and_another_takes_over(project: Project, start:
 def test_without_a_port_there_is_no_reporter(project: Project, start: Start) -> None:
     project.monitoring = {}
     worker = start(processes=1)
-    with open(f"/proc/{worker.pid}/task/{worker.pid}/children") as children:  # noqa: PTH123
-        assert len(children.read().split()) == 2
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text()
+    assert len(children.split()) == 2
 
 
 def test_what_ends_with_its_process_is_counted_by_who_writes_it(
