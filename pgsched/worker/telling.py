@@ -31,11 +31,13 @@ class Teller:
     ) -> None:
         self._log = log
         self._clock = clock
+        self._origin = clock.at(0.0)
         self._failures_level = failures_level
         self._max_crashes = max_crashes
         self._mask = mask
 
     def tell(self, runs: Iterable[Run], receipt: Receipt) -> None:
+        self._origin = self._clock.at(0.0)
         if receipt is Receipt.CHANGED:
             plain, runs = _split(runs)
             successes = (self._success(run.finished) for run in plain)
@@ -102,8 +104,8 @@ class Teller:
         if finished.span is not None:
             facts |= finished.span._asdict()
         if finished.started_at:
-            lateness = self._clock.at(finished.started_at) - execution.execution_time
-            facts["lateness_s"] = round(lateness.total_seconds(), 4)
+            due_at = (execution.execution_time - self._origin).total_seconds()
+            facts["lateness_s"] = round(finished.started_at - due_at, 4)
             facts["duration_s"] = round(finished.duration_s, 4)
         return facts
 
