@@ -5,6 +5,7 @@
     │   └── TaskModuleError            a task module can't be used            exit 78
     ├── DatabaseUnavailable            can't be reached, or not now           exit 75
     │   ├── SchemaMismatch             too old or too new                     exit 75
+    │   ├── RightMissing               the role may not do it                 exit 75
     │   └── RowsLocked                 somebody has locked them, for longer than was to be waited
     ├── ExecutionNotFound              no such task instance                  exit 1
     ├── ExecutionRunning               picked right now                       exit 1
@@ -98,6 +99,10 @@ class SchemaMismatch(DatabaseUnavailable):
             f"the schema of table {self.table!r} is too new: it is at version {self.found}, "
             f"this pgsched knows {self.needed}: upgrade pgsched"
         )
+
+
+class RightMissing(DatabaseUnavailable):
+    """The role lacks a right: whoever can do without what it asked for need not wait for somebody to grant it."""
 
 
 class RowsLocked(DatabaseUnavailable):

@@ -17,7 +17,14 @@ from psycopg import conninfo as conninfo_
 from psycopg import errors
 from psycopg.adapt import Loader
 
-from pgsched.errors import ConfigError, DatabaseUnavailable, InvalidData, RowsLocked, SchemaMismatch
+from pgsched.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    InvalidData,
+    RightMissing,
+    RowsLocked,
+    SchemaMismatch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -226,7 +233,7 @@ def translation(error: psycopg.Error) -> Exception:
             )
         case errors.InsufficientPrivilege():
             needed = "".join(f"{note}; " for note in getattr(error, "__notes__", ()))
-            return DatabaseUnavailable(
+            return RightMissing(
                 f"the role lacks a right: {reason} "
                 f"({needed}`pgsched migrate --print-grants` prints what each role needs)"
             )

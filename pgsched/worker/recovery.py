@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgsched.domain.completion import MoveToFailed, Reschedule
 from pgsched.domain.instant import iso
-from pgsched.errors import DatabaseUnavailable, InvalidData, RowsLocked
+from pgsched.errors import InvalidData, RightMissing, RowsLocked, SchemaMismatch
 from pgsched.log import Event
 from pgsched.store.completing import Receipt, Writer, complete
 from pgsched.store.liveness import BATCH, Death, Sweep, recover_dead, recover_of, release_of
@@ -142,10 +142,13 @@ class Recovery:
             self._note_recovered(found, HEARTBEAT, reason="heartbeat stopped")
 
     def _ask_timeouts(self) -> None:
-        """Where they can't be read just now, as they were; a role that may not read them judges all by its own."""
+        """Where they can't be read just now, as they were; a role that may not read them judges all by its own.
+
+        A connection that is lost here ends the sweep: after an outage others must have had time to beat.
+        """
         try:
             _, rows = self._session.run_together(longer_timeouts(self._plan.heartbeat_timeout))
-        except DatabaseUnavailable:
+        except (RowsLocked, RightMissing, SchemaMismatch):
             return
         self._longer = dict(rows)
 

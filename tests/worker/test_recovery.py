@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from pgsched import one_time
 from pgsched.domain.completion import MoveToFailed, Reschedule
 from pgsched.domain.mask import NO_MASK
+from pgsched.errors import DatabaseUnavailable
 from pgsched.log import Logger
 from pgsched.store.session import Database, Session
 from pgsched.store.statement import Names
@@ -172,3 +174,50 @@ def test_what_the_database_refuses_keeps_nobody_elses_from_being_handed_on(
         ("refused", True),
     ]
     assert recovery.wait_s(ended[:1]) > 5
+
+
+def test_a_connection_that_is_lost_on_the_way_to_a_sweep_ends_it(
+    store: Store, recovery: Recovery
+) -> None:
+    """Without, the sweep went on over a new one: after a failover that has lost beats it took the living for dead."""
+    store.schedule("a")
+    store.pick()
+    recovery.sweep(None)
+    store.connection.execute(
+        "update scheduled_tasks set last_heartbeat = last_heartbeat - interval '1 day'"
+    )
+    store.connection.execute(
+        "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'test'"
+    )
+    with pytest.raises(DatabaseUnavailable):
+        recovery.sweep(None)
+    assert store.rows()[0]["picked"]
+    recovery.sweep(None)
+    assert not store.rows()[0]["picked"]
+
+
+@pytest.fixture
+def restricted(store: Store) -> Generator[str]:
+    """A role with the rights of a worker, but for those on the workers' table."""
+    role = f"{store.connection.info.dbname}_restricted"
+    store.connection.execute(f"create role {role}".encode())
+    tables = "scheduled_tasks, scheduled_tasks_failed"
+    store.connection.execute(f"grant all on {tables} to {role}".encode())
+    yield role
+    store.connection.execute(f"drop owned by {role}".encode())
+    store.connection.execute(f"drop role {role}".encode())
+
+
+def test_a_role_that_may_not_read_others_timeouts_judges_all_by_its_own(
+    store: Store, database: str, restricted: str
+) -> None:
+    """Without, its sweeps ended there."""
+    store.schedule("a")
+    store.pick()
+    store.connection.execute(
+        "update scheduled_tasks set last_heartbeat = last_heartbeat - interval '1 day'"
+    )
+    described = plan(make_conninfo(database, options=f"-c role={restricted}"))
+    with closing(Session(described.database, "test", Guard())) as session:
+        Recovery(described, session, Wills(), Clock(), None, Logger()).sweep(None)
+    assert not store.rows()[0]["picked"]
