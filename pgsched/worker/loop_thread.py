@@ -102,9 +102,12 @@ class LoopThread:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """The loop that there would be anywhere: where the user's policy has another one (uvloop), that one."""
+    """The loop that there would be anywhere, with all that the user's policy has set on it.
+
+    Only its selector learns to be spared; where it has none of the usual kind (uvloop) it stays as it is.
+    """
     loop = asyncio.new_event_loop()
-    if type(loop) is not asyncio.SelectorEventLoop:
-        return loop
-    loop.close()
-    return asyncio.SelectorEventLoop(_Selector())
+    selector = getattr(loop, "_selector", None)
+    if type(selector) is selectors.DefaultSelector:
+        selector.__class__ = _Selector
+    return loop

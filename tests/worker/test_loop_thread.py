@@ -53,3 +53,12 @@ def test_the_loop_is_of_the_kind_that_the_users_policy_makes(
     monkeypatch.setattr(asyncio, "new_event_loop", Theirs)
     on_loop(lambda loop: used.put(type(loop)))
     assert used.get(timeout=30) is Theirs
+
+
+def test_what_the_users_policy_has_set_on_its_loop_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without, a loop of the plain kind was replaced by one of ours."""
+    theirs = asyncio.SelectorEventLoop()
+    used: SimpleQueue[asyncio.AbstractEventLoop] = SimpleQueue()
+    monkeypatch.setattr(asyncio, "new_event_loop", lambda: theirs)
+    on_loop(used.put)
+    assert used.get(timeout=30) is theirs
