@@ -42,6 +42,7 @@ SPARE_S = 0.0002
 """It is to be there so long after that time: one that comes too early finds nothing, and costs a round trip more."""
 
 LEAD_SMOOTHING = 8
+"""One pick weighs so many times less than what was learnt before: a busy moment is not the rule."""
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 END = datetime.max.replace(tzinfo=UTC, microsecond=0)
@@ -118,7 +119,9 @@ class Frontier:
             return
         late_s = (at - self._coming).total_seconds()
         if late_s < -LONGEST_LEAD_S:
-            return  # it was not meant for that
+            # It was not meant for that; or the survey's answer was long under way, and it was far too early.
+            self._coming_at = min(self._coming_at, monotonic() - late_s)
+            return
         self._coming = None
         if late_s < 0:
             self._lead_s = max(0.0, self._lead_s + late_s - SPARE_S)

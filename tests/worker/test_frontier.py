@@ -148,6 +148,16 @@ def test_who_asked_too_early_asks_again_in_time_and_not_so_early_the_next_time(
     assert lead_s(still) == pytest.approx(before_s - 0.001 - frontiers.SPARE_S, abs=1e-5)
 
 
+def test_who_asked_far_too_early_asks_again_in_time_all_the_same(still: Frontier) -> None:
+    """Without, it was left to the next survey: for 20 times as long as the last one had taken."""
+    still.note_survey(
+        Survey({None: Mark(EARLIER)}, is_any_due=False, coming_s=0.025, coming=LATER), took_s=0.05
+    )
+    still.note_end(0)
+    still.note_pick(LATER - timedelta(seconds=0.025))
+    assert still.wait_s == pytest.approx(0.025)
+
+
 def test_a_pick_that_was_not_for_what_comes_teaches_nothing(still: Frontier) -> None:
     for late_s in (-60.0, 1.0):
         asked_for(still, late_s)
