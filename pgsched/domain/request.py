@@ -55,7 +55,7 @@ def checked_name(what: str, name: object) -> str:
     size_bytes = len(known_name(what, name).encode("utf-8"))
     if size_bytes > NAME_LIMIT_BYTES:
         raise InvalidData(f"{what} is {size_bytes} bytes long; allowed: up to {NAME_LIMIT_BYTES}")
-    return str(name)
+    return str.__str__(name)  # `str(name)` of a member of an Enum is what it is called
 
 
 def known_name(what: str, name: object) -> str:

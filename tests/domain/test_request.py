@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
@@ -36,6 +36,17 @@ def test_names_that_can_not_be_stored_are_refused(name: Any) -> None:
     if name is not None and not isinstance(name, int):
         with pytest.raises(InvalidData, match="task name"):
             new_execution(name, "i")
+
+
+class Name(str, Enum):  # noqa: UP042 as written before there was StrEnum, and whose `str` is something else
+    MAIL = "send-mail"
+
+
+def test_a_name_that_is_a_member_of_an_enum_is_its_value() -> None:
+    """Without, it was `Name.MAIL`, which no worker runs."""
+    execution = new_execution(Name.MAIL, Name.MAIL)
+    assert (execution.task, execution.instance) == ("send-mail", "send-mail")
+    assert type(execution.task) is type(execution.instance) is str
 
 
 def test_names_may_be_long_and_strange() -> None:
