@@ -7,6 +7,7 @@ them; never touches the database, never raises whatever the user's code does.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 from collections import deque
@@ -20,7 +21,7 @@ from pgsched.log import bind_run
 from pgsched.worker.clock import monotonic
 from pgsched.worker.deadlines import Deadlines
 from pgsched.worker.loop_thread import LoopThread
-from pgsched.worker.process import end_stray, forks
+from pgsched.worker.process import end_stray
 from pgsched.worker.run import (
     Run,
     failed_of,
@@ -93,7 +94,7 @@ class Executor:
         self._is_cancelling = False
         self._deadlines = Deadlines()
         self._is_reported = False
-        self._process = forks()
+        self._pid = os.getpid()
 
     @property
     def is_held_back(self) -> bool:
@@ -272,6 +273,7 @@ class Executor:
             if allowed is not None:
                 self._deadlines.begin(execution, allowed.total_seconds())
             finished = run_here(runnable, execution, context, self._mask)
+            end_stray(self._pid)
             if allowed is not None:
                 self._deadlines.end(execution)
             return self._decided(finished)
@@ -310,7 +312,7 @@ class Executor:
         cell = self._board.enter(execution.seq)
         try:
             finished = await self._run_async(execution)
-            end_stray(self._process)
+            end_stray(self._pid)
             self._runs.append(self._decided(finished))
         finally:
             self._board.leave(cell)

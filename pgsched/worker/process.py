@@ -146,29 +146,11 @@ class Signals:
         return received
 
 
-class _Forks:
-    """How many there are between this process and the one that has loaded this module."""
-
-    count = 0
-
-    @classmethod
-    def note(cls) -> None:
-        cls.count += 1
-
-
-os.register_at_fork(after_in_child=_Forks.note)
-
-
-def forks() -> int:
-    """A number that a child of this process doesn't have. (Its process id would be a system call a run.)"""
-    return _Forks.count
-
-
-def end_stray(of: int) -> None:
-    """End this process where its `forks` are others: a child that a task forked, and that has come back from the task,
-    would go on as a second worker.
+def end_stray(pid: int) -> None:
+    """End this process where it isn't `pid`: a child that a task forked, and that has come back from the task, would
+    go on as a second worker. (`os.register_at_fork` would cost less to ask, and doesn't hear of forks in C.)
     """
-    if _Forks.count != of:
+    if os.getpid() != pid:
         os._exit(EXIT_BUG)
 
 

@@ -13,7 +13,6 @@ from pgsched.domain.text import storable
 from pgsched.log import bind_run
 from pgsched.tracing import run_span
 from pgsched.worker.clock import monotonic
-from pgsched.worker.process import end_stray, forks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +62,7 @@ def run_here(
     runnable: Runnable, execution: Held, context: ExecutionContext, mask: Mask
 ) -> Finished:
     """Call the task's function, and see an async one to its end. Never raises, whatever the user's code does."""
-    process, started_at = forks(), monotonic()
+    started_at = monotonic()
     bind_run(execution)
     outcome: Outcome
     try:
@@ -73,7 +72,6 @@ def run_here(
         outcome = SUCCEEDED
     except BaseException as error:  # noqa: BLE001 the user's function: SystemExit is a failure too
         outcome = failed_of(error, mask)
-    end_stray(process)
     return finished_of(context, outcome, started_at)
 
 

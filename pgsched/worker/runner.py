@@ -22,7 +22,7 @@ from pgsched.domain.outcome import Failed, Told, error_line
 from pgsched.tracing import flush, run_tracing
 from pgsched.worker.channel import HERE, framed, take
 from pgsched.worker.fuse import light
-from pgsched.worker.process import EXIT_OK, Signals
+from pgsched.worker.process import EXIT_OK, Signals, end_stray
 from pgsched.worker.run import Run, run_here, runnables_of
 from pgsched.worker.surroundings import in_touch_for_s, surroundings_of
 
@@ -73,7 +73,9 @@ def _run(plan: Plan, board: Board, errand: Errand) -> Run:
     context = ExecutionContext(
         execution, surroundings_of(plan, board, errand.clock, poller=errand.poller)
     )
+    pid = os.getpid()
     finished = run_here(runnable, execution, context, plan.mask)
+    end_stray(pid)
     decided = decide(finished, runnable.task, now=errand.clock.now, chance=random.random)
     return Run(finished, decided)
 

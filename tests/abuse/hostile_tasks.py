@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import pathlib
 import resource
@@ -174,6 +175,12 @@ def fork_and_return_isolated(data: Any, context: ExecutionContext) -> None:
     else:
         time.sleep(0.3)
         note(f"parent-{context.task_instance}")
+
+
+@one_time("fork-in-c-and-return")
+def fork_in_c_and_return(data: Any, context: ExecutionContext) -> None:
+    if ctypes.PyDLL(None).fork() == 0:
+        note(f"child-of-{context.task_instance}")
 
 
 @one_time("leave-a-child-and-die", isolation="process")

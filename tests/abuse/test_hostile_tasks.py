@@ -115,7 +115,8 @@ def test_a_forked_child_that_comes_back_from_its_task_ends_there(
     project: Project, start: Start
 ) -> None:
     """Without `end_stray` it went on as a second poller, or answered in place of the run it came from."""
-    tasks = ("fork-and-return", "fork-and-return-async", "fork-and-return-isolated")
+    forking = ("fork-and-return", "fork-and-return-async", "fork-and-return-isolated")
+    tasks = (*forking, "fork-in-c-and-return")
     project.client.schedule_many([(task, task) for task in tasks])
     project.client.schedule_many([("innocent", f"i-{n}") for n in range(20)], priority=-1)
     worker = start(concurrency=1)
