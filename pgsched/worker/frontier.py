@@ -94,7 +94,7 @@ class Frontier:
         self._has_ended = self._is_in_the_dark = False
         self._surveyed_at = monotonic()
         self._took_s = took_s
-        # Counted since the middle of the round trip: a pick that is a little early is late enough when it arrives.
+        # Counted since the middle of the round trip, less what a pick lately took to get there.
         coming_s = math.inf if survey.coming_s is None else survey.coming_s
         self._coming_at = self._surveyed_at - took_s / 2 + coming_s - self._lead_s
         self._coming = survey.coming
@@ -126,6 +126,7 @@ class Frontier:
         if late_s < 0:
             self._lead_s = max(0.0, self._lead_s + late_s - SPARE_S)
             self._coming_at = monotonic() - late_s
+            self._pause_s = 0.0  # that it found nothing doesn't mean that somebody has it locked
         elif late_s < LONGEST_LEAD_S:
             self._lead_s += (late_s - SPARE_S) / LEAD_SMOOTHING
             self._lead_s = min(max(0.0, self._lead_s), LONGEST_LEAD_S)
@@ -152,7 +153,9 @@ class Frontier:
     @property
     def _may_survey_at(self) -> float:
         share = SHARE_IN_THE_DARK if self._is_in_the_dark else SURVEY_SHARE
-        return self._surveyed_at + max(share * self._took_s, self._pause_s)
+        may_at = self._surveyed_at + max(share * self._took_s, self._pause_s)
+        # What comes within moments is waited for first: it would be late by as long as the survey takes.
+        return max(may_at, self._coming_at) if self.coming_s <= LONGEST_LEAD_S else may_at
 
 
 def _urgency(level: tuple[int | None, Mark]) -> float:

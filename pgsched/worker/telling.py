@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Teller:
-    """Of one poller: asked once for each completion, when it has its receipt, for those that were answered together."""
+    """Of one poller: asked once for each completion that has its receipt, for those that were answered together at once."""
 
     def __init__(
         self, log: Logger, clock: Clock, *, failures_level: int, max_crashes: int, mask: Mask

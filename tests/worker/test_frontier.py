@@ -148,6 +148,34 @@ def test_who_asked_too_early_asks_again_in_time_and_not_so_early_the_next_time(
     assert lead_s(still) == pytest.approx(before_s - 0.001 - frontiers.SPARE_S, abs=1e-5)
 
 
+def test_who_asked_too_early_makes_no_survey_first(
+    still: Frontier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without, it was one: the last was made before a long sleep, so another may be made at once."""
+    still.note_survey(
+        Survey({None: Mark(EARLIER)}, is_any_due=False, coming_s=60.0, coming=LATER), took_s=0.001
+    )
+    monkeypatch.setattr(frontiers, "monotonic", lambda: 1060.0)
+    still.note_end(0)
+    still.note_pick(LATER - timedelta(seconds=0.0005))
+    assert not still.is_stale
+    assert still.wait_s == pytest.approx(0.0005)
+    monkeypatch.setattr(frontiers, "monotonic", lambda: 1060.001)
+    assert still.has_come
+    still.note_end(1)
+    assert still.is_stale
+
+
+def test_who_asked_too_early_does_not_take_what_comes_for_locked(
+    still: Frontier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without, each of it counted twice, and surveys soon paused for as long as if somebody held it for long."""
+    asked_for(still, -0.001)
+    monkeypatch.setattr(frontiers, "monotonic", lambda: 1000.001)
+    still.note_end(0)  # another poller was quicker
+    assert still.wait_s == pytest.approx(frontiers.FIRST_PAUSE_S - 0.001)
+
+
 def test_who_asked_far_too_early_asks_again_in_time_all_the_same(still: Frontier) -> None:
     """Without, it was left to the next survey: for 20 times as long as the last one had taken."""
     still.note_survey(
