@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Teller:
-    """Of one poller: asked once for each completion that has its receipt, for those that were answered together at once."""
+    """Of one poller: told of each completion once, when it has its receipt, with those answered together."""
 
     def __init__(
         self, log: Logger, clock: Clock, *, failures_level: int, max_crashes: int, mask: Mask
