@@ -187,7 +187,8 @@ def test_a_connection_that_is_lost_on_the_way_to_a_sweep_ends_it(
         "update scheduled_tasks set last_heartbeat = last_heartbeat - interval '1 day'"
     )
     store.connection.execute(
-        "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'test'"
+        "select pg_terminate_backend(pid, 10000) from pg_stat_activity"
+        " where datname = current_database() and application_name = 'test'"
     )
     with pytest.raises(DatabaseUnavailable):
         recovery.sweep(None)
