@@ -80,7 +80,7 @@ def drive_by(
     cursor: psycopg.Cursor[Row], names: Names, operation: Operation[T], *, is_atomic: bool
 ) -> T:
     """As `drive`, by a cursor that is used again: making one costs 15 µs, a fifth of what a call takes in Python."""
-    if not is_atomic or _is_about_to_begin(cursor.connection):
+    if not (is_atomic and _commits_each(cursor.connection)):
         return run(cursor, names, operation)
     with cursor.connection.transaction():
         return run(cursor, names, operation)
@@ -90,16 +90,19 @@ async def drive_by_async(
     cursor: psycopg.AsyncCursor[Row], names: Names, operation: Operation[T], *, is_atomic: bool
 ) -> T:
     """As `drive_by`, for asyncio."""
-    if not is_atomic or _is_about_to_begin(cursor.connection):
+    if not (is_atomic and _commits_each(cursor.connection)):
         return await run_async(cursor, names, operation)
     async with cursor.connection.transaction():
         return await run_async(cursor, names, operation)
 
 
-def _is_about_to_begin(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Whether the next statement begins a transaction, the caller's to end: a block of ours would end it."""
+def _commits_each(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether each statement would be a transaction of its own.
+
+    Else there is one, or the next statement begins one: the caller's to end, and a block of ours would end the latter.
+    """
     is_idle = connection.info.transaction_status == TransactionStatus.IDLE
-    return is_idle and not connection.autocommit
+    return is_idle and connection.autocommit
 
 
 def preceded(first: Query, operation: Operation[T]) -> Operation[T]:
