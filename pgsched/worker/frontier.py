@@ -23,8 +23,8 @@ SURVEY_S = 1.0
 """While picks are full a survey is made this often: it finds what is more urgent than all that is known."""
 
 SURVEY_SHARE = 20
-"""And at most a twentieth of the time does the database spend on them: one may take long when somebody's transaction keeps
-dead index entries by the thousand. The way there and back is no work: by it, what comes to a poller far away was late."""
+"""And at most a twentieth of the time does the database work on them: one may take long when somebody's transaction
+keeps dead index entries by the thousand. The way there and back is no work: who is far is not to be late by it."""
 
 SHARE_IN_THE_DARK = 2
 """But half of it when it has been said that there is something, not where, and no pick has found it."""
