@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
 FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
+WAIT_S = 10.0
 
 
 @one_time("mail")
@@ -259,6 +260,34 @@ def test_a_callers_connection_may_be_set_up_in_any_way(database: str) -> None:
         with connection.pipeline():
             client.schedule("mail", "b")
         assert len(client.list()) == 2
+
+
+def test_who_has_a_pipeline_open_keeps_no_notification_of_others_back(database: str) -> None:
+    """What is sent in it commits when its caller syncs, which may be long after."""
+    with (
+        psycopg.connect(database, autocommit=True) as listening,
+        psycopg.connect(database, autocommit=True) as callers,
+        Client(database) as other,
+    ):
+        listening.execute('listen "pgsched.scheduled_tasks"')
+        with callers.pipeline():
+            assert Client(callers).schedule("mail", "a")
+            assert other.schedule("mail", "b")
+            assert len(list(listening.notifies(timeout=WAIT_S, stop_after=1))) == 1
+        assert len(list(listening.notifies(timeout=WAIT_S, stop_after=1))) == 1
+
+
+def test_what_a_pipeline_commits_later_is_told_whoever_notifies_now(database: str) -> None:
+    async def check() -> None:
+        with psycopg.connect(database, autocommit=True) as listening, listening.cursor() as other:
+            listening.execute('listen "pgsched.scheduled_tasks"')
+            other.execute("select pg_advisory_lock(hashtextextended('pgsched.scheduled_tasks', 0))")
+            connection = await psycopg.AsyncConnection.connect(database, autocommit=True)
+            async with connection, connection.pipeline():
+                assert await AsyncClient(connection).schedule("mail", "a")
+            assert len(list(listening.notifies(timeout=WAIT_S, stop_after=1))) == 1
+
+    asyncio.run(check())
 
 
 def test_psycopgs_errors_reach_a_caller_as_they_are(empty_database: str) -> None:

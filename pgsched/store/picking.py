@@ -45,12 +45,16 @@ class Picked(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """Where executions begin, whether any is due, and when the next one comes, in how many seconds; None for none."""
+    """Where executions begin, whether any is due, and when the next one comes, in how many seconds; None for none.
+
+    `took_s` is what the database took for it, without the way there and back; None where nothing was found.
+    """
 
     marks: Marks
     is_any_due: bool
     coming_s: float | None
     coming: datetime | None = None
+    took_s: float | None = None
 
 
 ANY_SUSPICIONS = 2**31 - 1
@@ -100,13 +104,14 @@ def pick(poller: str, tasks: Sequence[str], marks: Marks, *, limit: int) -> Oper
 def survey(tasks: Sequence[str], *, most_suspicions: int = ANY_SUSPICIONS) -> Operation[Survey]:
     """Look at the head of each task's queue: where to pick, and how long to sleep."""
     rows = yield Query("survey", {"tasks": tasks, "most_suspicions": most_suspicions})
-    waits = [(wait, at) for *_, at, wait in rows if wait is not None]
+    waits = [(wait, at) for *_, at, wait, _ in rows if wait is not None]
     coming_s, coming = min(waits, default=(None, None))
     return Survey(
         marks={priority: Mark(since) for priority, since, *_ in rows},
         is_any_due=any(is_due for _, _, is_due, *_ in rows),
         coming_s=coming_s,
         coming=coming,
+        took_s=max((took_s for *_, took_s in rows), default=None),
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from pgsched.store.connecting import connect, connect_async, is_silent, translated
 from pgsched.store.operation import async_cursor_of, cursor_of
@@ -88,7 +88,13 @@ def _kind(target: object) -> str:
 
 
 def _is_alone(connection: SyncConnection | AsyncConnection) -> bool:
-    return connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE
+    """In a pipeline nothing is committed before the caller's next sync, however idle the connection looks."""
+    info = connection.info
+    return (
+        connection.autocommit
+        and info.transaction_status == TransactionStatus.IDLE
+        and info.pipeline_status == PipelineStatus.OFF
+    )
 
 
 class _Own:

@@ -23,8 +23,8 @@ SURVEY_S = 1.0
 """While picks are full a survey is made this often: it finds what is more urgent than all that is known."""
 
 SURVEY_SHARE = 20
-"""And at most a twentieth of the time is spent on surveys: one may take long when somebody's transaction keeps dead
-index entries by the thousand."""
+"""And at most a twentieth of the time does the database work on them: one may take long when somebody's transaction
+keeps dead index entries by the thousand. The way there and back is no work: who is far is not to be late by it."""
 
 SHARE_IN_THE_DARK = 2
 """But half of it when it has been said that there is something, not where, and no pick has found it."""
@@ -93,7 +93,7 @@ class Frontier:
         self._marks = dict(survey.marks)
         self._has_ended = self._is_in_the_dark = False
         self._surveyed_at = monotonic()
-        self._took_s = took_s
+        self._took_s = took_s if survey.took_s is None else survey.took_s
         # Counted since the middle of the round trip, less what a pick lately took to get there.
         coming_s = math.inf if survey.coming_s is None else survey.coming_s
         self._coming_at = self._surveyed_at - took_s / 2 + coming_s - self._lead_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import psycopg
 import pytest
@@ -108,6 +109,14 @@ def test_a_survey_knows_the_soonest_of_all_priorities(store: Store) -> None:
     assert list(found.marks) == [2**31 - 1, 10, 0, -3, -(2**31), None]
     assert not found.is_any_due
     assert found.coming_s == pytest.approx(7200, abs=10)
+
+
+def test_a_survey_says_how_long_the_database_took(store: Store) -> None:
+    store.schedule("a")
+    before = monotonic()
+    took_s = store.survey("t").took_s
+    assert took_s is not None
+    assert 0.0 < took_s < monotonic() - before
 
 
 def test_a_survey_does_not_see_the_tasks_of_others(store: Store) -> None:

@@ -67,6 +67,15 @@ def test_after_a_long_survey_the_next_waits_but_not_as_long_once_something_is_sa
     assert 60 < frontier.wait_s <= 120
 
 
+def test_a_survey_is_as_long_as_the_database_took_and_not_as_the_way_to_it() -> None:
+    """Else a poller far away, which surveys after each pick, sleeps past what comes next."""
+    frontier = Frontier()
+    found = Survey({None: Mark(LATER)}, is_any_due=True, coming_s=None, took_s=0.0)
+    frontier.note_survey(found, took_s=60.0)
+    frontier.note_end(1)
+    assert frontier.is_stale
+
+
 def test_what_has_come_puts_off_one_survey_and_not_all_while_picks_are_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,5 +1,6 @@
 -- Promise: for each priority at which one of these tasks has executions waiting: the time of the first, whether it is
--- due, when the next one comes, and in how many seconds that is. Null priority is the lowest; no rows of other tasks are read.
+-- due, when the next one comes, and in how many seconds that is; and how long it took to find. Null priority is the lowest;
+-- no rows of other tasks are read.
 -- Plan: a loose scan of the queue index, one look for each task and priority, so it does not grow with the rows.
 -- At most 100 priorities a task: the lower ones show when the higher ones are empty.
 with recursive queue (task_name, priority, first, number) as (
@@ -49,7 +50,8 @@ coming (priority, first, next) as (
   )
   from queue
 )
-select priority, {first}, first <= now(), {next}, extract(epoch from next - now())::float8
+select priority, {first}, first <= now(), {next}, extract(epoch from next - now())::float8,
+  extract(epoch from clock_timestamp() - now())::float8
 from (
   select priority, min(first) as first, min(next) filter (where next < 'infinity') as next
   from coming
