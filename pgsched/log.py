@@ -128,6 +128,8 @@ class Event(StrEnum):
     """The database can't be reached (`poller` or `connection`: by whom); running tasks go on, results wait."""
     DATABASE_REGAINED = "database.regained"
     """The database answers again."""
+    LINES_LOST = "log.lines_lost"
+    """Nobody read the log for more than a second: so many `lines` of this process were lost, until now."""
     POOLER_NOT_FOUND = "pooler.not_found"
     """`database.pooler` is set, but the DSN leads to Postgres itself: without it wake-ups would be heard."""
     EMBEDDED_NOT_FOR_PRODUCTION = "embedded.not_for_production"
@@ -166,8 +168,8 @@ class Logger:
         processors = config["processors"]
         alone = processors.index(_apart) if _apart in processors else 0
         told: structlog.types.EventDict = {**structlog.get_context(self._log), "event": event.value}
-        common = _processed(told, processors[:alone])
-        lines = (_processed({**common, **facts}, processors[alone:]) for facts in each)
+        common = _processed("info", told, processors[:alone])
+        lines = (_processed("info", {**common, **facts}, processors[alone:]) for facts in each)
         writer = config["logger_factory"]()
         for together in _pieces(lines):
             writer.msg(together)
@@ -185,11 +187,11 @@ class Logger:
         self._log.error(event.value, **facts)
 
 
-def _processed(event: Any, processors: Iterable[structlog.types.Processor]) -> Any:
+def _processed(method: str, event: Any, processors: Iterable[structlog.types.Processor]) -> Any:
     """What is left of an event's facts, in the end a line; None where a processor keeps it for itself."""
     try:
         for processor in processors:
-            event = processor(None, "info", event)
+            event = processor(None, method, event)
     except structlog.DropEvent:
         return None
     return event
@@ -246,11 +248,17 @@ class _Unfailing:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._patience_s = PATIENCE_S
+        self._lost = 0
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):
-            if self._has_room():
-                self._stream.write(text)
+            if not self._has_room():
+                self._lost += text.count("\n")
+                return
+            self._stream.write(text)
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                self._stream.write(_line_of_loss(lost))
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):
@@ -263,6 +271,12 @@ class _Unfailing:
         has_room = bool(poll.poll(self._patience_s * 1000))
         self._patience_s = PATIENCE_S if has_room else 0.0
         return has_room
+
+
+def _line_of_loss(lines: int) -> str:
+    """Made by hand: whoever writes has structlog's lock."""
+    facts = {"event": Event.LINES_LOST.value, "lines": lines}
+    return f"{_processed('warning', facts, structlog.get_config()['processors'])}\n"
 
 
 def level_of(name: str) -> int:

@@ -63,3 +63,37 @@ def test_they_are_written_in_pieces_into_which_nobody_elses_lines_can_come() -> 
 def test_what_the_level_leaves_out_is_left_out() -> None:
     _, lines = written("json", "warning")
     assert [json.loads(line)["event"] for line in lines] == ["execution.overran"]
+
+
+FLOOD = """
+import sys
+from pgsched.log import Event, Logger, configure_logging
+
+configure_logging(json=True, level="info")
+log = Logger()
+for number in range(3000):
+    log.info(Event.EXECUTION_COMPLETED, number=number, text="x" * 100)
+print("done", flush=True)
+sys.stdin.readline()
+for _ in range(2):
+    log.info(Event.EXECUTION_COMPLETED)
+"""
+
+
+def test_lines_that_nobody_read_in_time_are_lost_and_that_is_told() -> None:
+    command = [sys.executable, "-c", FLOOD]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == "done\n"  # it did not wait for a reader
+        reading = iter(process.stderr.readline, "")
+        kept = [json.loads(next(reading))]
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+        kept += [json.loads(line) for line in reading]
+    told = [line for line in kept if line["event"] == "log.lines_lost"]
+    assert [line["level"] for line in told] == ["warning"]
+    assert len(kept) + told[0]["lines"] == 3000 + 2 + 1
+    assert kept[-1]["event"] == "execution.completed"
