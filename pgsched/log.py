@@ -168,8 +168,8 @@ class Logger:
         processors = config["processors"]
         alone = processors.index(_apart) if _apart in processors else 0
         told: structlog.types.EventDict = {**structlog.get_context(self._log), "event": event.value}
-        common = _processed("info", told, processors[:alone])
-        lines = (_processed("info", {**common, **facts}, processors[alone:]) for facts in each)
+        common = _processed(told, processors[:alone])
+        lines = (_processed({**common, **facts}, processors[alone:]) for facts in each)
         writer = config["logger_factory"]()
         for together in _pieces(lines):
             writer.msg(together)
@@ -187,11 +187,11 @@ class Logger:
         self._log.error(event.value, **facts)
 
 
-def _processed(method: str, event: Any, processors: Iterable[structlog.types.Processor]) -> Any:
+def _processed(event: Any, processors: Iterable[structlog.types.Processor]) -> Any:
     """What is left of an event's facts, in the end a line; None where a processor keeps it for itself."""
     try:
         for processor in processors:
-            event = processor(None, method, event)
+            event = processor(None, "info", event)
     except structlog.DropEvent:
         return None
     return event
@@ -258,7 +258,7 @@ class _Unfailing:
             self._stream.write(text)
             if self._lost:
                 lost, self._lost = self._lost, 0
-                self._stream.write(_line_of_loss(lost))
+                self._stream.write(_loss(lost))
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):
@@ -273,10 +273,11 @@ class _Unfailing:
         return has_room
 
 
-def _line_of_loss(lines: int) -> str:
-    """Made by hand: whoever writes has structlog's lock."""
-    facts = {"event": Event.LINES_LOST.value, "lines": lines}
-    return f"{_processed('warning', facts, structlog.get_config()['processors'])}\n"
+def _loss(lines: int) -> str:
+    """The line that tells of it, if the level lets it: not written here, as whoever writes has structlog's lock."""
+    returning = structlog.wrap_logger(structlog.testing.ReturnLogger())
+    line = returning.warning(Event.LINES_LOST.value, lines=lines)
+    return f"{line}\n" if line else ""
 
 
 def level_of(name: str) -> int:
