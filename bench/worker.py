@@ -92,6 +92,7 @@ def drain(
         psycopg.connect(conninfo, autocommit=True) as watching,
         worker(conninfo, options=options, level=level),
     ):
+        watching.execute("set enable_seqscan = off")  # past a crowd of a million others
         _wait(watching, f"{own} and picked limit 1", is_there=True)
         started = time.monotonic()
         _wait(watching, last, is_there=False)
