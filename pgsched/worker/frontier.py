@@ -45,7 +45,11 @@ LEAD_SMOOTHING = 8
 """One pick weighs so many times less than what was learnt before: a busy moment is not the rule."""
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
+RECENT_S = 1.0
+"""What was told of is looked for from its time on only if that is so short a while ago."""
+
 END = datetime.max.replace(tzinfo=UTC, microsecond=0)
+END_MARK = Mark(datetime.max.replace(tzinfo=UTC))
 
 
 class Frontier:
@@ -61,10 +65,16 @@ class Frontier:
         self._lead_s = 0.0
         self._pause_s = 0.0
         self._is_in_the_dark = False
+        self._is_lost = False
 
     @property
     def marks(self) -> Marks:
         return self._marks
+
+    @property
+    def knows_where(self) -> bool:
+        """Whether the marks say where everything is that was told of."""
+        return bool(self._marks) and not self._is_lost
 
     @property
     def is_stale(self) -> bool:
@@ -91,7 +101,7 @@ class Frontier:
     def note_survey(self, survey: Survey, *, took_s: float) -> None:
         """Begin anew where it says that executions are."""
         self._marks = dict(survey.marks)
-        self._has_ended = self._is_in_the_dark = False
+        self._has_ended = self._is_in_the_dark = self._is_lost = False
         self._surveyed_at = monotonic()
         self._took_s = took_s if survey.took_s is None else survey.took_s
         # Counted since the middle of the round trip, less what a pick lately took to get there.
@@ -131,19 +141,24 @@ class Frontier:
             self._lead_s += (late_s - SPARE_S) / LEAD_SMOOTHING
             self._lead_s = min(max(0.0, self._lead_s), LONGEST_LEAD_S)
 
-    def note_hint(self, hint: Hint) -> None:
-        """Something is there: look from its time on, if not before."""
+    def note_hint(self, hint: Hint, *, now: float) -> None:
+        """Something is there: look from its time on, if not before. `now` is the database's time since the epoch.
+
+        Where that is long ago, a survey finds it: the way from there to now may lead past a million rows of others.
+        """
         self._pause_s = 0.0
         mark = Mark(_instant(hint.due))
         if hint.level == ANY_LEVEL:
             self._is_in_the_dark = True
-            self._marks = {level: min(mark, known) for level, known in self._marks.items()}
+            levels = list(self._marks)
+        else:
+            levels = [None if hint.level == NO_PRIORITY else int(hint.level)]
+        behind = [level for level in levels if mark < self._marks.get(level, END_MARK)]
+        if behind and hint.due < now - RECENT_S:
+            self._has_ended = self._is_in_the_dark = self._is_lost = True
             return
-        priority = None if hint.level == NO_PRIORITY else int(hint.level)
-        is_new = priority not in self._marks
-        self._marks[priority] = min(mark, self._marks.get(priority, mark))
-        if is_new:
-            self._marks = dict(sorted(self._marks.items(), key=_urgency, reverse=True))
+        self._marks.update(dict.fromkeys(behind, mark))
+        self._marks = dict(sorted(self._marks.items(), key=_urgency, reverse=True))
 
     def _note_look(self) -> None:
         """What has come excuses from a survey once: while picks are full others may wait that no mark knows of."""

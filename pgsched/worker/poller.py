@@ -207,8 +207,9 @@ class Poller:
         except EOFError:
             del self._ends["wake"]  # supervisor and housekeeper are both gone
         else:
+            now = self._clock.now().timestamp()
             for hint in hints:
-                self._frontier.note_hint(hint)
+                self._frontier.note_hint(hint, now=now)
 
     def _wait_s(self) -> float:
         """Until the database is tried again, the next look, or the end of a stage: whatever comes first."""
@@ -307,7 +308,7 @@ class Poller:
 
     def _knows_where(self) -> bool:
         """Whether a hint or the last survey has said where to look: the quickest way to what has just become due."""
-        is_hinted = self._wakeup.is_hinted and bool(self._frontier.marks)
+        is_hinted = self._wakeup.is_hinted and self._frontier.knows_where
         return is_hinted or self._frontier.has_come
 
     def _release_strays(self) -> None:

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pgsched.store.listening import NO_PRIORITY, NOW, Hint
+from pgsched.store.listening import ANY_LEVEL, NO_PRIORITY, NOW, Hint
 from pgsched.store.picking import Mark, Survey
 from pgsched.worker import frontier as frontiers
 from pgsched.worker.frontier import Frontier
 
 LATER = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EARLIER = LATER - timedelta(minutes=1)
+NOON = EARLIER.timestamp()
 
 
 def surveyed(*levels: int | None, took_s: float = 0.0) -> Frontier:
@@ -25,7 +26,7 @@ def surveyed(*levels: int | None, took_s: float = 0.0) -> Frontier:
 def test_a_hint_that_says_where_makes_a_mark_in_its_rank() -> None:
     frontier = surveyed(5, 1)
     for level in (3, NO_PRIORITY, 9):
-        frontier.note_hint(Hint(EARLIER.timestamp(), level))
+        frontier.note_hint(Hint(EARLIER.timestamp(), level), now=NOON)
     assert list(frontier.marks.items()) == [
         (9, Mark(EARLIER)),
         (5, Mark(LATER, 7)),
@@ -37,21 +38,40 @@ def test_a_hint_that_says_where_makes_a_mark_in_its_rank() -> None:
 
 def test_a_mark_goes_back_and_never_on() -> None:
     frontier = surveyed(1, 2)
-    frontier.note_hint(Hint((LATER + timedelta(hours=1)).timestamp(), 1))
-    frontier.note_hint(Hint(EARLIER.timestamp(), 2))
+    frontier.note_hint(Hint((LATER + timedelta(hours=1)).timestamp(), 1), now=NOON)
+    frontier.note_hint(Hint(EARLIER.timestamp(), 2), now=NOON)
     assert frontier.marks == {1: Mark(LATER, 7), 2: Mark(EARLIER)}
 
 
 def test_a_hint_that_does_not_say_where_moves_every_mark_back() -> None:
     frontier = surveyed(1, None)
-    frontier.note_hint(Hint(EARLIER.timestamp()))
+    frontier.note_hint(Hint(EARLIER.timestamp()), now=NOON)
     assert set(frontier.marks.values()) == {Mark(EARLIER)}
+
+
+@pytest.mark.parametrize("level", [ANY_LEVEL, NO_PRIORITY, 1.0, 7.0])
+def test_what_was_due_long_ago_is_found_by_a_survey(level: float) -> None:
+    """A pick from there on would pass all that is due since and not ours."""
+    frontier = surveyed(1, None)
+    frontier.note_hint(Hint(EARLIER.timestamp(), level), now=LATER.timestamp())
+    assert set(frontier.marks.values()) == {Mark(LATER, 7)}
+    assert frontier.is_stale
+    assert not frontier.knows_where
+    frontier.note_survey(Survey({None: Mark(EARLIER)}, is_any_due=True, coming_s=None), took_s=0.0)
+    assert frontier.knows_where
+
+
+def test_what_a_pick_will_come_to_anyway_needs_no_survey() -> None:
+    frontier = surveyed(1, None)
+    frontier.note_hint(Hint(LATER.timestamp() + 60, ANY_LEVEL), now=LATER.timestamp() + 3600)
+    assert frontier.knows_where
+    assert not frontier.is_stale
 
 
 def test_a_hint_of_any_time_is_a_place() -> None:
     frontier = surveyed()
-    frontier.note_hint(Hint(1e12 - 1, 1))
-    frontier.note_hint(Hint(-1e12 + 1, 2))
+    frontier.note_hint(Hint(1e12 - 1, 1), now=NOON)
+    frontier.note_hint(Hint(-1e12 + 1, 2), now=-1e12)
     assert frontier.marks[1].since.year == 9999
     assert frontier.marks[2].text == "-infinity"
 
@@ -63,7 +83,7 @@ def test_after_a_long_survey_the_next_waits_but_not_as_long_once_something_is_sa
     frontier.note_end(0)
     assert not frontier.is_stale
     assert 600 < frontier.wait_s <= 1200
-    frontier.note_hint(NOW)
+    frontier.note_hint(NOW, now=NOON)
     assert 60 < frontier.wait_s <= 120
 
 
@@ -113,7 +133,7 @@ def test_what_somebody_has_locked_is_looked_for_less_and_less_until_there_is_mor
     )
     frontier.note_end(0)
     assert frontier.wait_s == frontiers.LONGEST_PAUSE_S
-    frontier.note_hint(NOW)
+    frontier.note_hint(NOW, now=NOON)
     assert frontier.wait_s <= frontiers.SURVEY_SHARE * 0.001
 
 
