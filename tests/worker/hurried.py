@@ -1,12 +1,11 @@
-"""`python -m tests.worker.hurried worker …`: pgsched, but given up and told are things sooner."""
+"""`python -m tests.worker.hurried worker …`: pgsched, but it tells how it does more often."""
 
 from __future__ import annotations
 
 from pgsched.cli.main import main
-from pgsched.worker import announcing, succession
+from pgsched.worker import announcing
 
 if __name__ == "__main__":
-    succession.READY_WITHIN_S = 3.0
     announcing.STATUS_S = 0.3
     announcing.LEAST_STILL_S = 0.0
     main()

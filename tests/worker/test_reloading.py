@@ -186,7 +186,7 @@ def test_who_samples_goes_on_after_a_reload(project: Project, start: Start) -> N
 
 
 def test_a_generation_that_is_never_ready_is_given_up(project: Project, start: Start) -> None:
-    project.module = "tests.worker.hurried"
+    project.module = "tests.worker.hurried_reload"
     worker = start(processes=1)
     rewrite(project, "slow", more="wait_for_leave()")
     former = children(worker.pid)
@@ -204,7 +204,7 @@ def of_the_refused() -> None: ...
 
 def test_what_was_refused_schedules_nothing(project: Project, start: Start) -> None:
     """Its check of the database outlives it, at a lock: it went on once that was gone."""
-    project.module = "tests.worker.hurried"
+    project.module = "tests.worker.hurried_reload"
     worker = start(processes=1)
     rewrite(project, "of another schedule", more=RECURRING)
     with psycopg.connect(project.conninfo) as locking:
