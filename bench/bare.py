@@ -42,10 +42,10 @@ def drain(conninfo: str, executions: int, finish: str = DELETE, processes: int =
         worker.start()
     ready.wait()
     started = time.monotonic()
-    ended = max(ends.get() for _ in workers)
     for worker in workers:
         worker.join()
-    return executions / (ended - started)
+        assert worker.exitcode == 0
+    return executions / (max(ends.get() for _ in workers) - started)
 
 
 def _loop(
